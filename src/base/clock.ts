@@ -1,0 +1,57 @@
+/**
+ * Time is passed in. Wall-clock values are microseconds since 1970 UTC as a `number` (exact until the year 2255);
+ * monotonic values are microseconds since an arbitrary start and never go back, whatever the wall clock does.
+ */
+export interface Clock {
+  /** Microseconds since the Unix epoch, UTC. May jump when the host's clock is set. */
+  wallUs(): number;
+  /** Microseconds since an arbitrary origin. Never decreases. */
+  monotonicUs(): number;
+}
+
+export const systemClock: Clock = {
+  wallUs: () => Math.round((performance.timeOrigin + performance.now()) * 1000) + clockShiftUs(),
+  monotonicUs: () => performance.now() * 1000,
+};
+
+// performance.timeOrigin is fixed at start; the host's clock may be set later. The shift is re-read at most every
+// 100 ms, so that a timestamp costs no system call and yet follows the host.
+let shiftUs = 0;
+let shiftReadAtMs = -Infinity;
+function clockShiftUs(): number {
+  const now = performance.now();
+  if (now - shiftReadAtMs > 100) {
+    shiftReadAtMs = now;
+    const drift = (Date.now() - (performance.timeOrigin + now)) * 1000;
+    if (Math.abs(drift - shiftUs) > 2000) shiftUs = Math.round(drift);
+  }
+  return shiftUs;
+}
+
+/** A clock for tests and the simulator: it moves only when told. */
+export class ManualClock implements Clock {
+  #wallUs: number;
+  #monotonicUs = 0;
+
+  constructor(wallUs = 1_700_000_000_000_000) {
+    this.#wallUs = wallUs;
+  }
+
+  wallUs(): number {
+    return this.#wallUs;
+  }
+
+  monotonicUs(): number {
+    return this.#monotonicUs;
+  }
+
+  advanceUs(us: number): void {
+    this.#wallUs += us;
+    this.#monotonicUs += us;
+  }
+
+  /** Sets the wall clock alone, as an administrator or NTP would. */
+  jumpToUs(wallUs: number): void {
+    this.#wallUs = wallUs;
+  }
+}
