@@ -26,7 +26,11 @@ export class ByteWriter {
     const needed = this.length + count;
     if (needed <= this.bytes.length) return;
     if (needed > this.#maxBytes)
-      throw new AppError('exhausted', 'BASE_BUFFER_FULL', `a buffer of at most ${this.#maxBytes} bytes is full`);
+      throw new AppError(
+        'exhausted',
+        'BASE_BUFFER_FULL',
+        `a buffer of at most ${this.#maxBytes} bytes is full`,
+      );
     const grown = Buffer.allocUnsafeSlow(Math.min(this.#maxBytes, Math.max(needed, this.bytes.length * 2)));
     this.bytes.copy(grown, 0, 0, this.length);
     this.bytes = grown;

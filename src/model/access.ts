@@ -1,0 +1,153 @@
+/**
+ * Access, as the proxy sees it: who may open a session, and what the session may do. Implemented by the control plane;
+ * the relay holds a remote of it. Authority is a value one must hold: only `access/` makes a {@link Permit}, and no
+ * session can be opened without one.
+ */
+import type { Uid } from '../base/ids.ts';
+
+export type EngineName = 'postgres' | 'mysql' | 'mariadb' | 'oracle';
+export type Role = 'admin' | 'viewer' | 'connector';
+export const CONTROLS = ['read_only', 'block_copy', 'block_ddl'] as const;
+export type Control = (typeof CONTROLS)[number];
+export type SslMode = 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+export type Durability = 'batch' | 'sync';
+
+/** One secret that proves a user: their password, or one of their API keys. SCRAM-SHA-256 (RFC 5802 §3). */
+export interface ScramVerifier {
+  readonly credentialUid: Uid;
+  readonly kind: 'password' | 'api_key';
+  readonly storedKey: Uint8Array;
+  readonly serverKey: Uint8Array;
+}
+
+/**
+ * What is needed to authenticate somebody. Always returned, for unknown users with made-up but stable salt and no
+ * verifiers, so that their existence is not revealed.
+ */
+export interface LoginChallenge {
+  /** `null` for an unknown user or one without any secret. */
+  readonly userUid: Uid | null;
+  readonly scram: {
+    readonly salt: Uint8Array;
+    readonly iterations: number;
+    readonly verifiers: readonly ScramVerifier[];
+  };
+  /** Wait this long before answering (password guessing backs off, over all listeners together). */
+  readonly delayMs: number;
+}
+
+/** The upstream of a database, with the stored credentials that people never see. Never logged. */
+export interface UpstreamTarget {
+  readonly serverUid: Uid;
+  readonly engine: EngineName;
+  /** A host name, an address, or the absolute path of a Unix socket's folder. */
+  readonly host: string;
+  readonly port: number;
+  readonly databaseName: string;
+  readonly username: string;
+  readonly password: string;
+  readonly sslMode: SslMode;
+  /** PEM; empty: the system's authorities. */
+  readonly sslCa: string;
+  /** PEM client certificate and key; empty: none. */
+  readonly sslCert: string;
+  readonly sslKey: string;
+}
+
+/** How a database is recorded. Defaults in `base/limits.ts`. */
+export interface RecordingOptions {
+  readonly durability: Durability;
+  readonly captureRows: number;
+  readonly captureBytes: number;
+  readonly captureCopyBytes: number;
+  readonly captureParameterBytes: number;
+  /** Ask the server for the transaction id behind writes (`txid_current_if_assigned()`). */
+  readonly xidProbe: boolean;
+  /** Forward even when the journal fails. Journaled when switched on. */
+  readonly failOpen: boolean;
+  readonly allowReplication: boolean;
+  /** Put the person's name into the upstream's application_name. */
+  readonly labelApplicationName: boolean;
+}
+
+/** The authority to open one session under one grant. */
+export interface Permit {
+  readonly userUid: Uid;
+  readonly userName: string;
+  readonly databaseUid: Uid;
+  /** The name people connect to. */
+  readonly databaseName: string;
+  readonly grantUid: Uid;
+  readonly controls: readonly Control[];
+  /** Wall-clock microseconds. */
+  readonly expiresAtUs: number;
+  /** `null`: unlimited. */
+  readonly maxStatements: number | null;
+  readonly maxBytes: number | null;
+  /** Used so far, by all sessions of this grant, as the control plane knows it. */
+  readonly usedStatements: number;
+  readonly usedBytes: number;
+  readonly upstream: UpstreamTarget;
+  readonly recording: RecordingOptions;
+}
+
+export type LoginRefusal =
+  | 'wrong_secret'
+  | 'unknown_user'
+  | 'unknown_database'
+  | 'no_grant'
+  | 'grant_not_started'
+  | 'grant_ended'
+  | 'quota_used_up'
+  | 'role_missing'
+  | 'throttled';
+
+export type PermitResult =
+  | { readonly ok: true; readonly permit: Permit }
+  | { readonly ok: false; readonly refusal: LoginRefusal; readonly message: string };
+
+/** What the control plane tells running sessions. */
+export type AuthorityNotice =
+  | { readonly kind: 'grant_ended'; readonly grantUid: Uid; readonly message: string }
+  | { readonly kind: 'kill_session'; readonly sessionUid: Uid; readonly by: string }
+  | { readonly kind: 'user_disabled'; readonly userUid: Uid };
+
+export interface GrantUsage {
+  readonly grantUid: Uid;
+  readonly statements: number;
+  readonly bytes: number;
+}
+
+export interface Authority {
+  /** First half of a login: before anything is proved. Throws `unavailable` when the control plane cannot be reached. */
+  challenge(login: {
+    user: string;
+    database: string;
+    engine: EngineName;
+    clientAddress: string;
+  }): Promise<LoginChallenge>;
+  /** Checks a clear-text secret (only ever received inside TLS). */
+  checkSecret(login: {
+    user: string;
+    secret: string;
+    clientAddress: string;
+  }): Promise<ScramVerifierMatch | null>;
+  /** Tells the outcome of the proof, for back-off and `last used`. */
+  proved(login: { user: string; clientAddress: string; credentialUid: Uid | null }): void;
+  /** Second half: authenticated; may this user use this database now? */
+  permit(login: {
+    userUid: Uid;
+    database: string;
+    engine: EngineName;
+    credentialUid: Uid;
+  }): Promise<PermitResult>;
+  /** Reports what sessions used since the last report; at least once a second while anything was. */
+  reportUsage(usage: readonly GrantUsage[]): void;
+  onNotice(listener: (notice: AuthorityNotice) => void): void;
+}
+
+export interface ScramVerifierMatch {
+  readonly userUid: Uid;
+  readonly credentialUid: Uid;
+  readonly kind: 'password' | 'api_key';
+}

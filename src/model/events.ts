@@ -1,0 +1,2 @@
+/** The event model: generated from `proto/dbwitness/v1/events.proto`, re-exported under one roof. */
+export * from './gen/dbwitness/v1/events_pb.js';

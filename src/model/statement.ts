@@ -1,0 +1,32 @@
+/**
+ * What the SQL layer says of one statement, in words that all engines share. `sql/` makes it, `access/` decides on it.
+ */
+
+/** The verb, in lower case: select, insert, update, delete, merge, copy, create, alter, drop, set, begin, … */
+export type Verb = string;
+
+export interface Classification {
+  /** The parser understood the whole text. When `false`, nothing below can be relied on. */
+  readonly parsed: boolean;
+  readonly verb: Verb;
+  /** It may change data, as far as the text can tell: DML, SELECT INTO, functions known to write, CALL, DO, … */
+  readonly writes: boolean;
+  /** Changes schema objects, roles or privileges. */
+  readonly ddl: boolean;
+  /** COPY in any form, server-side file and program access, large-object import and export. */
+  readonly copy: boolean;
+  /** Could switch off or leave the read-only mode of the session or transaction, or change who it runs as. */
+  readonly escapesReadOnly: boolean;
+  /** Why `writes` or `escapesReadOnly` holds, for the refusal: "DELETE inside WITH", "function set_config". */
+  readonly because: string;
+  /** Tables named, as written, schema-qualified where they were: for search. Lower-cased unless quoted. */
+  readonly tables: readonly string[];
+  /** PREPARE name AS …: the name and the inner statement's properties are merged into this one. */
+  readonly transaction: 'none' | 'begin' | 'commit' | 'rollback' | 'other';
+}
+
+export interface StatementSpan {
+  /** Byte offsets into the text, without surrounding white space and without the semicolon. */
+  readonly start: number;
+  readonly end: number;
+}

@@ -1,0 +1,214 @@
+/**
+ * The store's tables, as Kysely sees them. One SQL dialect, PostgreSQL's, on PGlite or PostgreSQL. Two halves:
+ *
+ *  - control-plane tables (users … usage): the truth about who may do what; changed only by `access/`;
+ *  - index tables (idx_*): rebuilt from the journal alone; changed only by the indexer.
+ *
+ * Times are `timestamptz` in the database and microseconds since 1970 (number) wherever a column ends in `_us`.
+ */
+import type { Generated } from 'kysely';
+
+export interface StoreSchema {
+  users: UserTable;
+  credentials: CredentialTable;
+  tokens: TokenTable;
+  servers: ServerTable;
+  databases: DatabaseTable;
+  grants: GrantTable;
+  grant_usage: GrantUsageTable;
+  settings: SettingTable;
+  idx_sessions: SessionIndexTable;
+  idx_statements: StatementIndexTable;
+  idx_events: EventIndexTable;
+  idx_cursor: CursorTable;
+}
+
+export interface UserTable {
+  uid: string;
+  /** Unique, lower-cased for comparison. */
+  username: string;
+  display_name: string;
+  email: string;
+  roles: string[];
+  /** One salt per user, so that password and API keys answer the same SCRAM challenge. */
+  scram_salt: Uint8Array;
+  scram_iterations: number;
+  disabled: boolean;
+  created_us: number;
+  updated_us: number;
+}
+
+/** Every secret of a user: at most one password, any number of API keys. */
+export interface CredentialTable {
+  uid: string;
+  user_uid: string;
+  kind: 'password' | 'api_key';
+  name: string;
+  /** First characters of an API key (`dbw_ab12…`), to recognise it; empty for passwords. */
+  prefix: string;
+  /** Argon2id hash of a password; SHA-256 of an API key (it has full entropy). */
+  hash: string;
+  scram_stored_key: Uint8Array;
+  scram_server_key: Uint8Array;
+  expires_us: number | null;
+  revoked_us: number | null;
+  last_used_us: number | null;
+  created_us: number;
+  created_by: string;
+}
+
+/** Login tokens of the REST API; only their hash is kept. */
+export interface TokenTable {
+  hash: string;
+  user_uid: string;
+  created_us: number;
+  expires_us: number;
+}
+
+export interface ServerTable {
+  uid: string;
+  engine: string;
+  host: string;
+  port: number;
+  created_us: number;
+}
+
+export interface DatabaseTable {
+  uid: string;
+  /** Unique: what people put as the database name. */
+  name: string;
+  description: string;
+  protocol: string;
+  server_uid: string;
+  host: string;
+  port: number;
+  database_name: string;
+  username: string;
+  /** AES-256-GCM, the uid as associated data. */
+  password_sealed: Uint8Array;
+  ssl_mode: string;
+  ssl_ca: string;
+  ssl_cert: string;
+  ssl_key_sealed: Uint8Array;
+  /** RecordingOptions as JSON text. */
+  recording: string;
+  deleted_us: number | null;
+  created_us: number;
+  updated_us: number;
+}
+
+export interface GrantTable {
+  uid: string;
+  user_uid: string;
+  database_uid: string;
+  controls: string[];
+  starts_us: number;
+  expires_us: number;
+  max_query_counts: number | null;
+  max_bytes_transferred: number | null;
+  reason: string;
+  created_us: number;
+  created_by: string;
+  revoked_us: number | null;
+  revoked_by: string | null;
+}
+
+/** Maintained by the indexer from the journal, so that a crash forgets nothing; rebuilt with the index. */
+export interface GrantUsageTable {
+  grant_uid: string;
+  statements: number;
+  bytes: number;
+}
+
+export interface SettingTable {
+  name: string;
+  value: string;
+}
+
+export interface SessionIndexTable {
+  uid: string;
+  journal: string;
+  opened_us: number;
+  closed_us: number | null;
+  close_reason: string | null;
+  close_detail: string | null;
+  user_uid: string;
+  user_name: string;
+  database_uid: string;
+  database_name: string;
+  grant_uid: string;
+  server_uid: string;
+  engine: string;
+  backend_id: string;
+  controls: string[];
+  client_address: string;
+  client_port: number;
+  tls: string;
+  authentication: string;
+  application_name: string;
+  statements: number;
+  errors: number;
+  bytes_in: number;
+  bytes_out: number;
+  first_seq: number;
+  last_seq: number;
+}
+
+/** Partitioned by month of `started_us`. */
+export interface StatementIndexTable {
+  session_uid: string;
+  ordinal: number;
+  started_us: number;
+  journal: string;
+  user_name: string;
+  user_uid: string;
+  database_name: string;
+  database_uid: string;
+  kind: string;
+  verb: string;
+  /** Cut to 64 KiB; the journal has it whole. */
+  sql: string;
+  /** PostgreSQL's fingerprint of the text without its constants, hex; empty when it did not parse. */
+  fingerprint: string;
+  tables: string[];
+  /** Decoded parameters as a JSON array, cut to 64 KiB. */
+  params: string | null;
+  tag: string;
+  rows: number;
+  bytes: number;
+  duration_us: number | null;
+  first_row_us: number | null;
+  outcome: string;
+  decision: string;
+  error_code: string | null;
+  error_message: string | null;
+  transaction_status: string;
+  xid: number | null;
+  truncated: boolean;
+  redacted: boolean;
+  /** Where its events are in the journal: StatementStarted, StatementFinished (null while it runs). */
+  start_seq: number;
+  finish_seq: number | null;
+}
+
+/** Everything that is neither session nor statement: logins failed, control changes, gaps, journal openings. */
+export interface EventIndexTable {
+  journal: string;
+  seq: number;
+  at_us: number;
+  kind: string;
+  session_uid: string | null;
+  actor: string;
+  subject: string;
+  summary: string;
+  /** The event as protobuf JSON. */
+  body: string;
+}
+
+export interface CursorTable {
+  journal: string;
+  /** The next block to index. */
+  next_block: Generated<number>;
+  next_seq: number;
+  updated_us: number;
+}
