@@ -126,7 +126,11 @@ export interface DialOptions {
 export interface Reactor {
   /** Largest number of contiguous bytes ever handed to `onBytes`. */
   readonly maxChunkBytes: number;
-  /** Set once by the relay, before anything else. Called at the end of every turn in which a link had output or `touch` was called. */
+  /**
+   * Set once by the relay, before anything else. Called at the end of every turn in which a link had output or `touch`
+   * was called. Output queued *inside* this callback is written in the same turn: the relay keeps its output back until
+   * the journal has it, and calls `send` only here.
+   */
   onTurnEnd: () => boolean;
   listen(options: ListenOptions, accept: (link: Link) => void): Promise<Listener>;
   /** A new link; its handler must be set in the same turn in which the promise's continuation runs. */
