@@ -25,7 +25,7 @@ export interface StoreSchema {
 
 export interface UserTable {
   uid: string;
-  /** Unique, lower-cased for comparison. */
+  /** Unique among users that are not deleted, lower-cased for comparison. */
   username: string;
   display_name: string;
   email: string;
@@ -34,6 +34,8 @@ export interface UserTable {
   scram_salt: Uint8Array;
   scram_iterations: number;
   disabled: boolean;
+  /** Deleted users stay, without any secret, so that old grants keep a name. The username is free again. */
+  deleted_us: number | null;
   created_us: number;
   updated_us: number;
 }
@@ -48,6 +50,7 @@ export interface CredentialTable {
   prefix: string;
   /** Argon2id hash of a password; SHA-256 of an API key (it has full entropy). */
   hash: string;
+  /** Both sealed by the vault: a copy of the store alone allows no guessing against them. */
   scram_stored_key: Uint8Array;
   scram_server_key: Uint8Array;
   expires_us: number | null;
@@ -75,7 +78,7 @@ export interface ServerTable {
 
 export interface DatabaseTable {
   uid: string;
-  /** Unique: what people put as the database name. */
+  /** Unique among databases that are not deleted: what people put as the database name. */
   name: string;
   description: string;
   protocol: string;
