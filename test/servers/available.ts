@@ -1,0 +1,56 @@
+/**
+ * What a test needs from the machine. A missing server fails in CI; elsewhere the test is skipped and says what to
+ * install: `describe.skipIf(isMissing('postgres', 'psql'))('…', …)`.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+interface Need {
+  /** Any of these paths will do; a bare name is looked up in PATH and the usual system folders. */
+  readonly anyOf: readonly string[];
+  readonly debianPackage: string;
+}
+
+const NEEDS = {
+  postgres: { anyOf: ['/usr/lib/postgresql/15/bin/postgres'], debianPackage: 'postgresql-15' },
+  psql: { anyOf: ['/usr/lib/postgresql/15/bin/psql'], debianPackage: 'postgresql-client-15' },
+  pgbench: { anyOf: ['/usr/lib/postgresql/15/bin/pgbench'], debianPackage: 'postgresql-15' },
+  pgbouncer: { anyOf: ['pgbouncer'], debianPackage: 'pgbouncer' },
+  haproxy: { anyOf: ['haproxy'], debianPackage: 'haproxy' },
+  openssl: { anyOf: ['openssl'], debianPackage: 'openssl' },
+  chromium: { anyOf: ['chromium'], debianPackage: 'chromium' },
+  strace: { anyOf: ['strace'], debianPackage: 'strace' },
+} as const satisfies Record<string, Need>;
+
+export type NeedName = keyof typeof NEEDS;
+
+/** The path of a program, or `null` when the machine does not have it. */
+export function pathOf(name: NeedName): string | null {
+  const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/bin', '/usr/sbin', '/usr/local/bin'];
+  for (const candidate of NEEDS[name].anyOf) {
+    if (candidate.startsWith('/')) {
+      if (existsSync(candidate)) return candidate;
+      continue;
+    }
+    for (const folder of folders) if (existsSync(join(folder, candidate))) return join(folder, candidate);
+  }
+  return null;
+}
+
+/** The path of a program that the caller cannot do without. */
+export function requirePath(name: NeedName): string {
+  const path = pathOf(name);
+  if (path === null)
+    throw new Error(`${name} is not installed: apt-get install ${NEEDS[name].debianPackage}`);
+  return path;
+}
+
+/** For `skipIf`: `true` when something is missing (said on stderr). Throws in CI (`CI` set), where nothing may be. */
+export function isMissing(...names: readonly NeedName[]): boolean {
+  const missing = names.filter((name) => pathOf(name) === null);
+  if (missing.length === 0) return false;
+  const message = `missing: ${missing.join(', ')} (apt-get install ${[...new Set(missing.map((name) => NEEDS[name].debianPackage))].join(' ')})`;
+  if (process.env['CI'] !== undefined && process.env['CI'] !== '') throw new Error(message);
+  process.stderr.write(`skipped, ${message}\n`);
+  return true;
+}

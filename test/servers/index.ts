@@ -1,0 +1,9 @@
+/**
+ * The servers, peers and clients that tests, benchmarks and chaos runs start: each on a free port of 127.0.0.1, with
+ * a data folder of its own, never as root, ended with the process that started it.
+ */
+export { freePort } from '../../src/app/demo/embedded-postgres.ts';
+export { isMissing, type NeedName, pathOf, requirePath } from './available.ts';
+export { type Certificate, type CertificateAuthority, makeAuthority } from './certificate.ts';
+export { type PostgresMajor, type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts';
+export { waitFor, type WaitOptions } from './wait.ts';
