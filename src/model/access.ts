@@ -110,7 +110,9 @@ export type PermitResult =
 export type AuthorityNotice =
   | { readonly kind: 'grant_ended'; readonly grantUid: Uid; readonly message: string }
   | { readonly kind: 'kill_session'; readonly sessionUid: Uid; readonly by: string }
-  | { readonly kind: 'user_disabled'; readonly userUid: Uid };
+  | { readonly kind: 'user_disabled'; readonly userUid: Uid }
+  /** The secret that sessions logged in with was revoked: those sessions end. */
+  | { readonly kind: 'credential_ended'; readonly credentialUid: Uid; readonly message: string };
 
 export interface GrantUsage {
   readonly grantUid: Uid;
@@ -119,7 +121,10 @@ export interface GrantUsage {
 }
 
 export interface Authority {
-  /** First half of a login: before anything is proved. Throws `unavailable` when the control plane cannot be reached. */
+  /**
+   * First half of a login: before anything is proved. Throws `unavailable` when the control plane cannot be reached,
+   * `exhausted` when too many guesses for this user from this address are already waiting.
+   */
   challenge(login: {
     user: string;
     database: string;
