@@ -5,5 +5,25 @@
 export { freePort } from '../../src/app/demo/embedded-postgres.ts';
 export { isMissing, type NeedName, pathOf, requirePath } from './available.ts';
 export { type Certificate, type CertificateAuthority, makeAuthority } from './certificate.ts';
+export {
+  type Access,
+  type ApiAnswer,
+  type ApiObject,
+  type CommandResult,
+  Dbwitness,
+  type DbwitnessOptions,
+  LAUNCHER,
+  startDbwitness,
+} from './dbwitness.ts';
+export { type Peer, startHaproxy, startPgbouncer } from './peers.ts';
+export { type PgTarget, pgbench, pgbenchInit, type PgbenchOptions, type PgbenchReport } from './pgbench.ts';
 export { type PostgresMajor, type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts';
+export {
+  cpuSeconds,
+  killTree,
+  processTree,
+  residentBytes,
+  type RunningProcess,
+  startProcess,
+} from './processes.ts';
 export { waitFor, type WaitOptions } from './wait.ts';
