@@ -7,16 +7,20 @@ import { join } from 'node:path';
 /** The first major version that runs TypeScript sources as they are, with everything we use of it. */
 const minimumMajor = 24;
 
-/** Runs `npm ci` unless node_modules holds exactly what package-lock.json says. */
+/**
+ * Installs unless node_modules holds exactly what package-lock.json says. Not by `npm ci`: that refuses a lock file that
+ * was written with a registry mirror which lacks binaries for other platforms. The comparison afterwards is as strict.
+ */
 export function ensureNodeModules(root) {
   const reason = whatIsMissing(root);
   if (reason === null) return;
   console.error(`installing npm packages (${reason})`);
-  const result = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root, stdio: ['ignore', 2, 2] });
+  const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
+  const result = spawnSync('npm', args, { cwd: root, stdio: ['ignore', 2, 2] });
   if (result.error) fail(`npm cannot be started: ${result.error.message}`);
-  if (result.status !== 0) fail('npm ci failed: see above. It needs the npm registry.');
+  if (result.status !== 0) fail('npm install failed: see above. It needs the npm registry.');
   const still = whatIsMissing(root);
-  if (still !== null) fail(`npm ci left node_modules incomplete: ${still}`);
+  if (still !== null) fail(`npm install left node_modules incomplete: ${still}`);
 }
 
 function whatIsMissing(root) {

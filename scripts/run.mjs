@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Runs a task of this project from a bare clone, whatever Node the machine has (20 or later):
 //
-//   npm test ─▶ node scripts/run.mjs test ─▶ node_modules complete? (else npm ci) ─▶ Debian packages? (else apt-get)
+//   npm test ─▶ node scripts/run.mjs test ─▶ node_modules complete? (else npm install) ─▶ Debian packages? (else apt-get)
 //            ─▶ node_modules/.bin/node (the Node of package.json) ─▶ the task
 //
 // Plain JavaScript that Node 20 understands; everything after the last arrow runs on the Node of package.json.
