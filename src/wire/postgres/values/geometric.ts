@@ -1,13 +1,9 @@
 /** Binary geometric values, all made of doubles, as the server's own text. */
-import { float8ToText } from './numbers.ts';
+import { float8At } from './float.ts';
 import { expectBytes, unreadable } from './unreadable.ts';
 
 function point(bytes: Buffer, at: number): string {
-  return `(${number(bytes, at)},${number(bytes, at + 8)})`;
-}
-
-function number(bytes: Buffer, at: number): string {
-  return float8ToText(bytes.readDoubleBE(at));
+  return `(${float8At(bytes, at)},${float8At(bytes, at + 8)})`;
 }
 
 export function pointText(bytes: Buffer): string {
@@ -27,12 +23,12 @@ export function boxText(bytes: Buffer): string {
 
 export function lineText(bytes: Buffer): string {
   expectBytes(bytes, 24, 'line');
-  return `{${number(bytes, 0)},${number(bytes, 8)},${number(bytes, 16)}}`;
+  return `{${float8At(bytes, 0)},${float8At(bytes, 8)},${float8At(bytes, 16)}}`;
 }
 
 export function circleText(bytes: Buffer): string {
   expectBytes(bytes, 24, 'circle');
-  return `<${point(bytes, 0)},${number(bytes, 16)}>`;
+  return `<${point(bytes, 0)},${float8At(bytes, 16)}>`;
 }
 
 /** path: `Byte1 closed`, then as polygon. */

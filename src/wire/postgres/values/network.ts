@@ -29,15 +29,12 @@ function ipv6Text(address: Buffer): string {
       runLength = length;
     }
   }
-  const dotted =
-    runStart === 0 &&
-    (runLength === 6 || (runLength === 7 && words[7] !== 1) || (runLength === 5 && words[5] === 0xffff));
+  const dotted = runStart === 0 && (runLength === 6 || (runLength === 5 && words[5] === 0xffff));
   const groups = words.map((word) => word.toString(16));
   const tail = dotted ? [address.subarray(12).join('.')] : groups.slice(6);
   const all = [...groups.slice(0, 6), ...tail];
   if (runStart < 0) return all.join(':');
-  const behind = dotted && runLength === 7 ? tail : all.slice(runStart + runLength);
-  return `${all.slice(0, runStart).join(':')}::${behind.join(':')}`;
+  return `${all.slice(0, runStart).join(':')}::${all.slice(runStart + runLength).join(':')}`;
 }
 
 /** macaddr (6 bytes) and macaddr8 (8 bytes). */

@@ -27,57 +27,6 @@ export function uint8Text(bytes: Buffer): string {
   return String(bytes.readBigUInt64BE(0));
 }
 
-export function float4Text(bytes: Buffer): string {
-  expectBytes(bytes, 4, 'float4');
-  const value = bytes.readFloatBE(0);
-  // Fixed notation below 10^6: FLT_DIG, as the server.
-  return special(value) ?? notation(shortestFloat4(value), 6);
-}
-
-export function float8Text(bytes: Buffer): string {
-  expectBytes(bytes, 8, 'float8');
-  return float8ToText(bytes.readDoubleBE(0));
-}
-
-/** A double as the server writes it (`extra_float_digits` 1): the shortest text that reads back as the same number. */
-export function float8ToText(value: number): string {
-  // Fixed notation below 10^15: DBL_DIG.
-  return special(value) ?? notation(value.toExponential(), 15);
-}
-
-function special(value: number): string | undefined {
-  if (Number.isNaN(value)) return 'NaN';
-  if (!Number.isFinite(value)) return value > 0 ? 'Infinity' : '-Infinity';
-  if (value === 0) return Object.is(value, -0) ? '-0' : '0';
-  return undefined;
-}
-
-function shortestFloat4(value: number): string {
-  for (let digits = 0; digits < 8; digits++) {
-    const text = value.toExponential(digits);
-    if (Math.fround(Number(text)) === value) return text;
-  }
-  return value.toExponential(8); // nine digits always suffice
-}
-
-/** From JavaScript's `-1.25e+3` to the server's choice of fixed or exponential notation. */
-function notation(exponential: string, fixedBelow: number): string {
-  const negative = exponential.startsWith('-');
-  const [mantissa, exponentText] = exponential.slice(negative ? 1 : 0).split('e');
-  const exponent = Number(exponentText);
-  let digits = mantissa.replace('.', '').replace(/0+$/, '');
-  if (digits === '') digits = '0';
-  const sign = negative ? '-' : '';
-  if (exponent < -4 || exponent >= fixedBelow) {
-    const fraction = digits.length > 1 ? `.${digits.slice(1)}` : '';
-    const power = String(Math.abs(exponent)).padStart(2, '0');
-    return `${sign}${digits[0]}${fraction}e${exponent < 0 ? '-' : '+'}${power}`;
-  }
-  if (exponent < 0) return `${sign}0.${'0'.repeat(-exponent - 1)}${digits}`;
-  if (digits.length <= exponent + 1) return sign + digits.padEnd(exponent + 1, '0');
-  return `${sign}${digits.slice(0, exponent + 1)}.${digits.slice(exponent + 1)}`;
-}
-
 const NUMERIC_NEGATIVE = 0x4000;
 const NUMERIC_SPECIAL: Readonly<Record<number, string>> = {
   0xc000: 'NaN',

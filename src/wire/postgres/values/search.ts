@@ -112,7 +112,7 @@ function queryText(
   else {
     const distance = operator === PHRASE ? reader.uint16() : 0;
     // Phrases do not commute, so nested ones keep their parentheses.
-    parentheses ||= operator === PHRASE && (priority === parentPriority || rightOfPhrase);
+    parentheses ||= operator === PHRASE && rightOfPhrase;
     const right = queryText(reader, priority, operator === PHRASE, depth + 1);
     const left = queryText(reader, priority, false, depth + 1);
     const phrase = distance === 1 ? '<->' : `<${distance}>`;

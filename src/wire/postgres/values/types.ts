@@ -4,12 +4,11 @@
  */
 import { arrayText, multirangeText, rangeText, recordText, vectorText } from './containers.ts';
 import { dateText, intervalText, timestamptzText, timestampText, timetzText, timeText } from './datetime.ts';
+import { float4Text, float8Text } from './float.ts';
 import { boxText, circleText, lineText, lsegText, pathText, pointText, polygonText } from './geometric.ts';
 import { inetText, macaddrText, uuidText } from './network.ts';
 import {
   bitText,
-  float4Text,
-  float8Text,
   int2Text,
   int4Text,
   int8Text,
