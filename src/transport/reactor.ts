@@ -1,0 +1,43 @@
+/** Chooses the reactor of this process. */
+import { AppError, messageOf } from '../base/errors.ts';
+import { EpollReactor } from './epoll-reactor.ts';
+import type { Reactor } from './link.ts';
+import { NodeReactor } from './node-reactor.ts';
+import { loadSyscalls } from './syscalls.ts';
+
+export interface ReactorOptions {
+  /**
+   * `epoll`: raw sockets, Linux on x86-64 or arm64, main thread only. `node`: Node's own sockets, everywhere. `auto`
+   * (default): epoll where it works.
+   */
+  readonly driver?: 'auto' | 'epoll' | 'node';
+  /** Told of what goes wrong and has no caller: connections that could not be accepted, why epoll was not used. */
+  readonly report?: (error: AppError) => void;
+}
+
+/** A reactor of which each process needs one. @throws AppError `unavailable` when `epoll` is asked for and cannot be had. */
+export function createReactor(options: ReactorOptions = {}): Reactor {
+  const report = options.report ?? (() => undefined);
+  const driver = options.driver ?? 'auto';
+  if (driver === 'node') return new NodeReactor(report);
+  const reactor = tryEpoll(report);
+  if (typeof reactor !== 'string') return reactor;
+  const error = new AppError(
+    'unavailable',
+    'TRANSPORT_EPOLL_UNAVAILABLE',
+    `the epoll driver cannot be used: ${reactor}; the portable one is somewhat slower`,
+  );
+  if (driver === 'epoll') throw error;
+  report(error);
+  return new NodeReactor(report);
+}
+
+function tryEpoll(report: (error: AppError) => void): EpollReactor | string {
+  const sys = loadSyscalls();
+  if (typeof sys === 'string') return sys;
+  try {
+    return new EpollReactor(sys, report);
+  } catch (error) {
+    return messageOf(error);
+  }
+}

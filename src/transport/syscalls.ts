@@ -1,0 +1,163 @@
+/**
+ * The system calls of the epoll driver, through koffi, and the two places where libuv is told of it.
+ *
+ * Memory is passed as addresses: numbers, computed once per long-lived buffer, since that is the cheapest call koffi
+ * offers (100–150 ns above the bare system call). Such a buffer must be kept referenced as long as its address is used.
+ *
+ * Linux on x86-64 and arm64 only. Constants are those of the kernel's generic ABI, which both share.
+ */
+import { createRequire } from 'node:module';
+import { isMainThread } from 'node:worker_threads';
+import { messageOf } from '../base/errors.ts';
+
+type Koffi = typeof import('koffi');
+
+/** A number of the kernel's: a descriptor, a count, or −1 with {@link Syscalls.errno}. */
+type Result = number;
+
+export interface Syscalls {
+  readonly socket: (domain: number, type: number, protocol: number) => Result;
+  readonly bind: (fd: number, address: Uint8Array, length: number) => Result;
+  readonly listen: (fd: number, backlog: number) => Result;
+  readonly accept4: (fd: number, address: number, length: number, flags: number) => Result;
+  readonly connect: (fd: number, address: Uint8Array, length: number) => Result;
+  readonly getsockname: (fd: number, address: number, length: number) => Result;
+  readonly setsockopt: (fd: number, level: number, name: number, value: Uint8Array, length: number) => Result;
+  readonly getsockopt: (fd: number, level: number, name: number, value: number, length: number) => Result;
+  readonly shutdown: (fd: number, how: number) => Result;
+  readonly close: (fd: number) => Result;
+  readonly read: (fd: number, address: number, count: number) => Result;
+  readonly write: (fd: number, address: number, count: number) => Result;
+  readonly writev: (fd: number, vectors: number, count: number) => Result;
+  readonly epollCreate: (flags: number) => Result;
+  readonly epollCtl: (epoll: number, operation: number, fd: number, event: number) => Result;
+  readonly epollWait: (epoll: number, events: number, max: number, timeoutMs: number) => Result;
+  readonly schedYield: () => Result;
+  readonly errno: () => number;
+  /** Address of a buffer's first byte. */
+  readonly addressOf: (bytes: Uint8Array) => number;
+  /**
+   * Makes libuv's loop wake up whenever `fd` is readable. Nothing of ours runs in that callback: an immediate, which
+   * the loop runs after it has polled, looks at what is there. Returns a function that stops it.
+   */
+  readonly wakeLoopWhenReadable: (fd: number) => () => void;
+}
+
+export const AF = { unix: 1, inet: 2, inet6: 10 } as const;
+export const SOCK = { stream: 1, nonblock: 0o4000, cloexec: 0o2000000 } as const;
+export const SOL = { socket: 1, tcp: 6, ipv6: 41 } as const;
+export const SO = { reuseAddr: 2, error: 4, keepAlive: 9 } as const;
+export const TCP = { noDelay: 1, keepIdle: 4 } as const;
+export const IPV6_V6ONLY = 26;
+export const EPOLL = { in: 1, out: 4, err: 8, hup: 0x10, rdhup: 0x2000, et: 0x80000000 } as const;
+export const EPOLL_CTL = { add: 1, del: 2, mod: 3 } as const;
+export const SHUT_WR = 1;
+export const EPOLL_CLOEXEC = 0o2000000;
+/** `struct epoll_event` is packed on x86-64: {u32 events, u64 data}. Elsewhere `data` is aligned to 8. */
+export const EPOLL_EVENT_WORDS = process.arch === 'x64' ? 3 : 4;
+export const EPOLL_DATA_WORD = process.arch === 'x64' ? 1 : 2;
+
+export const ERRNO = {
+  EINTR: 4,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  ENFILE: 23,
+  EMFILE: 24,
+  EPIPE: 32,
+  EAFNOSUPPORT: 97,
+  EADDRNOTAVAIL: 99,
+  ECONNABORTED: 103,
+  ECONNRESET: 104,
+  ENOBUFS: 105,
+  EINPROGRESS: 115,
+} as const;
+
+const ERRNO_NAMES: Readonly<Record<number, string>> = {
+  1: 'EPERM',
+  2: 'ENOENT',
+  13: 'EACCES',
+  22: 'EINVAL',
+  98: 'EADDRINUSE',
+  101: 'ENETUNREACH',
+  110: 'ETIMEDOUT',
+  111: 'ECONNREFUSED',
+  113: 'EHOSTUNREACH',
+  ...Object.fromEntries(Object.entries(ERRNO).map(([name, value]) => [value, name])),
+};
+
+export function errnoName(errno: number): string {
+  return ERRNO_NAMES[errno] ?? `errno ${errno}`;
+}
+
+/** `uv_poll_t` has 160 bytes in libuv 1.x on 64-bit Linux; room is left for more. */
+const UV_HANDLE_BYTES = 1024;
+const UV_READABLE = 1;
+
+/** Loads everything, or says why it cannot be had here. */
+export function loadSyscalls(): Syscalls | string {
+  if (process.platform !== 'linux') return `the platform is ${process.platform}`;
+  if (process.arch !== 'x64' && process.arch !== 'arm64') return `the architecture is ${process.arch}`;
+  if (!isMainThread) return 'this is not the main thread';
+  try {
+    return bindSyscalls(createRequire(import.meta.url)('koffi') as Koffi);
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+function bindSyscalls(koffi: Koffi): Syscalls {
+  const library = koffi.load(null);
+  const call = (definition: string): never => library.func(definition) as never;
+  const addressOf = (bytes: Uint8Array): number => Number(koffi.address(bytes));
+  return {
+    socket: call('int socket(int, int, int)'),
+    bind: call('int bind(int, void *, uint32_t)'),
+    listen: call('int listen(int, int)'),
+    accept4: call('int accept4(int, uintptr_t, uintptr_t, int)'),
+    connect: call('int connect(int, void *, uint32_t)'),
+    getsockname: call('int getsockname(int, uintptr_t, uintptr_t)'),
+    setsockopt: call('int setsockopt(int, int, int, void *, uint32_t)'),
+    getsockopt: call('int getsockopt(int, int, int, uintptr_t, uintptr_t)'),
+    shutdown: call('int shutdown(int, int)'),
+    close: call('int close(int)'),
+    read: call('int64_t read(int, uintptr_t, size_t)'),
+    write: call('int64_t write(int, uintptr_t, size_t)'),
+    writev: call('int64_t writev(int, uintptr_t, int)'),
+    epollCreate: call('int epoll_create1(int)'),
+    epollCtl: call('int epoll_ctl(int, int, int, uintptr_t)'),
+    epollWait: call('int epoll_wait(int, uintptr_t, int, int)'),
+    schedYield: call('int sched_yield()'),
+    errno: () => koffi.errno(),
+    addressOf,
+    wakeLoopWhenReadable: bindLoop(koffi, library),
+  };
+}
+
+function bindLoop(koffi: Koffi, library: ReturnType<Koffi['load']>): (fd: number) => () => void {
+  const call = (definition: string): never => library.func(definition) as never;
+  const defaultLoop: () => number = call('uintptr_t uv_default_loop()');
+  const pollInit: (loop: number, handle: number, fd: number) => number = call(
+    'int uv_poll_init(uintptr_t, uintptr_t, int)',
+  );
+  const pollStart: (handle: number, events: number, callback: number) => number = call(
+    'int uv_poll_start(uintptr_t, int, uintptr_t)',
+  );
+  const closeHandle: (handle: number, callback: number) => void = call('void uv_close(uintptr_t, uintptr_t)');
+  // libuv calls it with (handle, status, events), which a function without parameters does not look at.
+  const nothing = Number(koffi.address(library.symbol('getpid')));
+  return (fd) => {
+    const handle = Buffer.alloc(UV_HANDLE_BYTES);
+    const address = Number(koffi.address(handle));
+    const failure = pollInit(defaultLoop(), address, fd) || pollStart(address, UV_READABLE, nothing);
+    if (failure !== 0) throw new Error(`uv_poll cannot be used (${failure})`);
+    keptHandles.add(handle);
+    return () => {
+      closeHandle(address, 0);
+      // libuv lets go of the memory in the closing phase of this round; two immediates later that has passed.
+      setImmediate(() => setImmediate(() => keptHandles.delete(handle)));
+    };
+  };
+}
+
+/** Handles that libuv points to. */
+const keptHandles = new Set<Buffer>();

@@ -1,0 +1,82 @@
+/**
+ * The turn: which links have output, and the one moment at which it goes out.
+ *
+ *   sends, touches, closes ─▶ end(): onClose calls ─▶ onTurnEnd() ─true──▶ writeQueued() of every link with output
+ *                                                         └─false─▶ holdQueued(): copied, kept until retryTurn()
+ *
+ * Handlers are never called while output is written: what goes wrong there is remembered and told in the next turn.
+ */
+import type { BaseLink } from './base-link.ts';
+
+export class Turn {
+  /** Set by the relay, see `Reactor.onTurnEnd`. */
+  onTurnEnd: () => boolean = () => true;
+  readonly #wake: () => void;
+  #dirty: BaseLink[] = [];
+  #closing: BaseLink[] = [];
+  #held: BaseLink[] = [];
+  #touched = false;
+  #retry = false;
+
+  /** @param wake makes sure that `end` is called soon; cheap to call again. */
+  constructor(wake: () => void) {
+    this.#wake = wake;
+  }
+
+  addDirty(link: BaseLink): void {
+    this.#dirty.push(link);
+    this.#wake();
+  }
+
+  /** The link is closed; its handler is told before the turn ends. */
+  addClosing(link: BaseLink): void {
+    this.#closing.push(link);
+    this.#wake();
+  }
+
+  touch(): void {
+    this.#touched = true;
+    this.#wake();
+  }
+
+  retry(): void {
+    this.#retry = true;
+    this.#wake();
+  }
+
+  get isPending(): boolean {
+    return this.#touched || this.#retry || this.#dirty.length > 0 || this.#closing.length > 0;
+  }
+
+  /** Ends the turn. Must not be called from a handler. */
+  end(): void {
+    if (this.#closing.length > 0) this.#tellClosed();
+    if (this.#dirty.length === 0 && !this.#touched && !this.#retry) return;
+    const retry = this.#retry;
+    this.#touched = false;
+    this.#retry = false;
+    // What onTurnEnd itself sends belongs to this turn: `#dirty` may grow while it runs.
+    const granted = this.onTurnEnd();
+    this.#touched = false;
+    const dirty = this.#dirty;
+    if (granted && retry) this.#releaseHeld();
+    for (let i = 0; i < dirty.length; i++) {
+      const link = dirty[i];
+      if (granted && !link.isHolding) link.writeQueued();
+      else if (link.holdQueued()) this.#held.push(link);
+    }
+    dirty.length = 0;
+  }
+
+  #releaseHeld(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const link of held) link.writeHeld();
+  }
+
+  #tellClosed(): void {
+    // A handler told may close further links; they are told in the same turn.
+    for (let i = 0; i < this.#closing.length; i++) this.#closing[i].tellClosed();
+    this.#closing.length = 0;
+  }
+}
