@@ -101,7 +101,7 @@ export class Changes {
     }
   }
 
-  /** Journals, then applies. Call inside {@link exclusive}. */
+  /** Journals, then applies. Call inside {@link exclusive} when the change rests on something that was checked. */
   async apply<T>(
     change: ChangeDescription,
     write: (transaction: Transaction<StoreSchema>) => Promise<T>,
@@ -113,7 +113,11 @@ export class Changes {
       result = await this.#db.transaction().execute(write);
     } catch (cause) {
       // The journal already says that it happened; it must also say that it did not.
-      await this.record({ ...change, action: `${change.action}_failed`, after: { reason: messageOf(cause) } });
+      await this.record({
+        ...change,
+        action: `${change.action}_failed`,
+        after: { reason: messageOf(cause) },
+      });
       throw storeError(cause, change);
     }
     for (const signal of signals) this.signal(signal);

@@ -210,7 +210,7 @@ export class Databases {
         .where('expires_us', '>', now)
         .select((count) => count.fn.countAll<number>().as('active'))
         .executeTakeFirstOrThrow();
-      const active = Number(grants.active);
+      const { active } = grants;
       if (active > 0)
         throw new AppError(
           'conflict',

@@ -112,8 +112,7 @@ export class Grants {
       .orderBy('grants.uid')
       .limit(page.limit + 1);
     if (owner !== undefined) query = query.where('grants.user_uid', '=', owner);
-    if (filter.databaseUid !== undefined)
-      query = query.where('grants.database_uid', '=', filter.databaseUid);
+    if (filter.databaseUid !== undefined) query = query.where('grants.database_uid', '=', filter.databaseUid);
     if (filter.active !== undefined) {
       const usable = sql<boolean>`(grants.revoked_us is null and grants.starts_us <= ${now} and grants.expires_us > ${now})`;
       query = query.where(filter.active ? usable : sql<boolean>`not ${usable}`);
@@ -249,7 +248,7 @@ type Terms = Pick<
   'controls' | 'starts_us' | 'expires_us' | 'max_query_counts' | 'max_bytes_transferred' | 'reason'
 >;
 
-function checkTerms(terms: Terms): Terms {
+function checkTerms(terms: Omit<Terms, 'controls'> & { controls: readonly string[] }): Terms {
   const starts = checkTime('starts_at', terms.starts_us);
   const expires = checkTime('expires_at', terms.expires_us);
   if (expires <= starts) throw invalid('expires_at', 'must be after starts_at');

@@ -17,7 +17,9 @@ export const recordingDefaults: RecordingOptions = {
 };
 
 /** Only what differs from the defaults is stored, so a database follows the defaults of later versions. */
-export type RecordingSettings = { readonly [Name in keyof RecordingOptions]?: RecordingOptions[Name] | undefined };
+export type RecordingSettings = {
+  readonly [Name in keyof RecordingOptions]?: RecordingOptions[Name] | undefined;
+};
 
 const MAX_CAPTURE = 1024 * 1024 * 1024;
 

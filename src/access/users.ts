@@ -227,8 +227,7 @@ export class Users {
   }
 
   async #authorizeUpdate(actor: Actor, uid: Uid, update: UserUpdate): Promise<void> {
-    if (update.password !== undefined)
-      checkNewPassword(update.password, this.#options.minPasswordCharacters);
+    if (update.password !== undefined) checkNewPassword(update.password, this.#options.minPasswordCharacters);
     const own = actor.uid === uid;
     if (!own || may(actor, 'user.write') || touchesMoreThanPassword(update)) {
       demand(actor, 'user.write');

@@ -54,7 +54,8 @@ export function checkUpstreamName(field: string, text: string): string {
 export function checkHost(host: string): string {
   const isPath = /^\/[^\s\0]{0,106}$/.test(host);
   const isName = /^[0-9A-Za-z_](?:[0-9A-Za-z_.-]{0,251}[0-9A-Za-z_.])?$/.test(host);
-  const isV6 = /^[0-9A-Fa-f:]{2,39}(?:[0-9.]{7,15})?(?:%[0-9A-Za-z_.-]{1,32})?$/.test(host) && host.includes(':');
+  const isV6 =
+    /^[0-9A-Fa-f:]{2,39}(?:[0-9.]{7,15})?(?:%[0-9A-Za-z_.-]{1,32})?$/.test(host) && host.includes(':');
   if (!isPath && !isName && !isV6)
     throw invalid('host', 'must be a host name, an address, or the absolute path of a socket folder');
   return host;

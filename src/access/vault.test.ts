@@ -28,7 +28,9 @@ describe('where the key comes from', () => {
       const attempt = (): unknown => parseKey(text, 'DBW_KEY');
       expect(attempt).toThrow(expect.objectContaining({ code: 'ACCESS_KEY_MALFORMED' }));
       if (text.length > 3)
-        expect(attempt).not.toThrow(expect.objectContaining({ message: expect.stringContaining(text) as string }));
+        expect(attempt).not.toThrow(
+          expect.objectContaining({ message: expect.stringContaining(text) as string }),
+        );
     },
   );
 
