@@ -160,7 +160,7 @@ export class StoreAuthority implements Authority {
 
     const database = await db
       .selectFrom('databases')
-      .where('name', '=', login.database.normalize('NFC'))
+      .where('name', '=', login.database.normalize('NFC').replaceAll('\0', '?'))
       .where('protocol', '=', login.engine)
       .where('deleted_us', 'is', null)
       .selectAll()
@@ -232,7 +232,7 @@ export class StoreAuthority implements Authority {
   }
 
   #userNamed(name: string): Promise<UserRow | undefined> {
-    // A stranger's text: what PostgreSQL could not even compare is nobody's name.
+    // The store could not even compare a NUL; such a name is nobody's.
     if (name.includes('\0') || name.length > 255) return Promise.resolve(undefined);
     return this.#deps.db
       .selectFrom('users')

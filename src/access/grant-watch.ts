@@ -102,12 +102,11 @@ export class GrantWatch {
     for (const timer of this.#timers) timer.unref();
   }
 
-  /** Stops the timers and waits for a look that is under way. */
+  /** Stops the timers and waits for what is still to be looked at. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     this.#timers = [];
-    this.#lookAgain = false;
-    await this.#looking;
+    while (this.#looking !== null) await this.#looking;
   }
 
   /** Ends what the clock says is over, without the store. */

@@ -58,7 +58,8 @@ export class Logins {
    */
   async login(input: { username: string; password: string; clientAddress: string }): Promise<LoginResult> {
     const { clientAddress } = input;
-    const username = input.username.normalize('NFC').toLowerCase();
+    // The store could not even compare a NUL; such a name is nobody's.
+    const username = input.username.normalize('NFC').toLowerCase().replaceAll('\0', '?');
     const verdict = this.#throttle.begin(username, clientAddress);
     if (verdict.refused) throw tooManyGuesses(verdict.retryAfterMs);
     if (verdict.delayMs > 0) await sleep(verdict.delayMs);
