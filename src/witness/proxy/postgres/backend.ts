@@ -1,0 +1,548 @@
+/**
+ * The server's side of a session: every message from the upstream is framed in place, matched with the request it
+ * answers, its outcome and rows are appended to the journal, and its bytes are kept for the client until the turn ends.
+ *
+ * What a message belongs to (the head of the request queue; "=" keeps it at the head):
+ *
+ *   ParseComplete ─ parse          RowDescription ─ describe…, query=       CommandComplete ─ execute, query=
+ *   BindComplete ─ bind            DataRow ─ execute=, query=               EmptyQueryResponse ─ execute, query=
+ *   CloseComplete ─ close…         ErrorResponse ─ any: marks it failed     PortalSuspended ─ execute
+ *   NoData ─ describe…             ReadyForQuery ─ query, functionCall, or everything up to the next sync
+ *
+ * Anything else at the head means that we lost track: the session ends rather than attribute a result wrongly.
+ */
+import { limits } from '../../../base/limits.ts';
+import { decodeErrorFields, type ErrorFields } from '../../../wire/postgres/backend.ts';
+import { MessageCursor, nextMessage } from '../../../wire/postgres/framing.ts';
+import { Backend as T, HEADER_BYTES, upstreamRunning } from '../../../wire/postgres/messages.ts';
+import { commandRows, decodeParameterDescription } from '../../../wire/postgres/rows.ts';
+import { applyToNames, revertNames } from './names.ts';
+import { errorResponse } from './refusal.ts';
+import { type Request, RequestKind } from './requests.ts';
+import type { PgSession } from './session.ts';
+import type { InFlight } from './statement.ts';
+import { Outcome } from '../recorder.ts';
+
+/** Messages up to this size wait in the link until they are whole; rows and COPY data beyond it flow through. */
+const WHOLE_BYTES = 16 * 1024;
+const MAX_COLLECTED_BYTES = 64 * 1024 * 1024;
+
+export class Backend {
+  readonly #s: PgSession;
+  readonly #cursor = new MessageCursor();
+  /** Bytes of a row or CopyData in flow that are still to come. */
+  #flowing = 0;
+  #flowType = 0;
+  /** Copy of a row in flow, to record it whole. */
+  #flowRow: Buffer | null = null;
+  #flowRowBytes = 0;
+  #collected: Buffer | null = null;
+  #collectedBytes = 0;
+  /** Rows of `#rowsOf` that were captured in this chunk and are not recorded yet: a range of the chunk. */
+  #rowsOf: InFlight | null = null;
+  #rows: Buffer | null = null;
+  #rowsStart = 0;
+  #rowsEnd = 0;
+  #rowCount = 0;
+
+  constructor(session: PgSession) {
+    this.#s = session;
+  }
+
+  /** True while the last byte forwarded to the client was in the middle of a message. */
+  get midMessage(): boolean {
+    return this.#flowing > 0;
+  }
+
+  onBytes(bytes: Buffer, start: number, end: number): number {
+    const s = this.#s;
+    const cursor = this.#cursor;
+    s.joinTurn();
+    let at = start;
+    if (this.#flowing > 0 || this.#collected) at = this.#goOn(bytes, at, end);
+    while (at < end && !s.closing) {
+      if (bytes[at] === T.DataRow) {
+        const after = this.#dataRows(bytes, at, end);
+        if (after !== at) {
+          at = after;
+          continue;
+        }
+      }
+      if (!nextMessage(bytes, at, end, upstreamRunning, cursor)) {
+        if (cursor.end < 0 || !this.#beginPartial(bytes, at, end)) break;
+        at = end;
+        break;
+      }
+      this.#message(cursor.type, bytes, at, cursor.end);
+      at = cursor.end;
+    }
+    this.#settle();
+    if (s.closing) at = end;
+    s.countOut(at - start);
+    return at;
+  }
+
+  /** What was kept open for this chunk's sake goes into the journal, or becomes a copy. */
+  #settle(): void {
+    const s = this.#s;
+    this.#recordRows();
+    s.records.recorder.settle();
+    s.running(s.queue.head())?.keep();
+  }
+
+  // --- rows -------------------------------------------------------------------------------------------------------
+
+  /** Whole DataRows in a row: the inner loop of large results. Returns the offset behind the last one taken. */
+  #dataRows(bytes: Buffer, start: number, end: number): number {
+    const s = this.#s;
+    const head = s.queue.head();
+    if (head?.kind === RequestKind.xidProbe) return start;
+    const statement = s.running(head);
+    if (!statement) return start;
+    const recording = s.permit.recording;
+    let capturing = !statement.truncated;
+    let at = start;
+    let captureEnd = start;
+    let rows = 0;
+    let captured = 0;
+    while (end - at >= 7 && bytes[at] === T.DataRow) {
+      const length = (bytes[at + 1] << 24) | (bytes[at + 2] << 16) | (bytes[at + 3] << 8) | bytes[at + 4];
+      const next = at + 1 + length;
+      if (length < 6 || next > end) break;
+      if (capturing) {
+        if (
+          statement.recordedRows + captured < recording.captureRows &&
+          statement.recordedBytes + (next - start) <= recording.captureBytes
+        ) {
+          captureEnd = next;
+          captured++;
+        } else capturing = false;
+      }
+      rows++;
+      at = next;
+    }
+    if (rows === 0) return start;
+    if (statement.rows === 0) statement.firstRowUs = s.turn.monotonicUs;
+    statement.rows += rows;
+    statement.bytes += at - start;
+    if (captured > 0) this.#capture(statement, bytes, start, captureEnd, captured);
+    if (!capturing) statement.truncated = true;
+    s.outcomeInTurn = true;
+    s.toClient.push(bytes, start, at);
+    return at;
+  }
+
+  #capture(statement: InFlight, bytes: Buffer, start: number, end: number, rows: number): void {
+    if (this.#rowsOf === statement && this.#rows === bytes && this.#rowsEnd === start) {
+      this.#rowsEnd = end;
+      this.#rowCount += rows;
+    } else {
+      this.#recordRows();
+      this.#rowsOf = statement;
+      this.#rows = bytes;
+      this.#rowsStart = start;
+      this.#rowsEnd = end;
+      this.#rowCount = rows;
+    }
+    statement.recordedRows += rows;
+    statement.recordedBytes += end - start;
+  }
+
+  /** Records captured rows of a statement that is still running. */
+  #recordRows(): void {
+    if (!this.#rowsOf || !this.#rows) return;
+    const statement = this.#rowsOf;
+    this.#rowsOf = null;
+    this.#s.records.rows(statement, this.#rows, this.#rowsStart, this.#rowsEnd, this.#rowCount);
+  }
+
+  // --- messages larger than what is there -------------------------------------------------------------------------
+
+  #beginPartial(bytes: Buffer, at: number, end: number): boolean {
+    const s = this.#s;
+    const { type, end: next } = this.#cursor;
+    const total = next - at;
+    if (total <= WHOLE_BYTES) return false;
+    const head = s.queue.head();
+    if (type === T.DataRow && head?.kind !== RequestKind.xidProbe) {
+      this.#beginRow(s.running(head), bytes, at, end, total);
+    } else if (type === T.CopyData) {
+      this.#copyOut(bytes, at + HEADER_BYTES, end, total - HEADER_BYTES);
+    } else {
+      if (total <= s.maxChunkBytes) return false;
+      if (total > MAX_COLLECTED_BYTES) {
+        s.lostTrack(`the server sent a message of type 0x${type.toString(16)} with ${total} bytes`);
+        return true;
+      }
+      this.#collected = Buffer.allocUnsafeSlow(total);
+      this.#collectedBytes = bytes.copy(this.#collected, 0, at, end);
+      return true;
+    }
+    s.outcomeInTurn = true;
+    s.toClient.push(bytes, at, end);
+    this.#flowing = next - end;
+    this.#flowType = type;
+    return true;
+  }
+
+  #beginRow(statement: InFlight | null, bytes: Buffer, at: number, end: number, total: number): void {
+    const s = this.#s;
+    if (!statement) {
+      s.lostTrack('a row that belongs to no statement');
+      return;
+    }
+    const recording = s.permit.recording;
+    if (statement.rows === 0) statement.firstRowUs = s.turn.monotonicUs;
+    statement.rows++;
+    statement.bytes += total;
+    const fits =
+      !statement.truncated &&
+      statement.recordedRows < recording.captureRows &&
+      statement.recordedBytes + total <= recording.captureBytes &&
+      total <= limits.maxEventBytes;
+    if (!fits) {
+      statement.truncated = true;
+      return;
+    }
+    this.#recordRows();
+    this.#flowRow = Buffer.allocUnsafeSlow(total);
+    this.#flowRowBytes = bytes.copy(this.#flowRow, 0, at, end);
+  }
+
+  #goOn(bytes: Buffer, at: number, end: number): number {
+    const s = this.#s;
+    if (this.#collected) {
+      const count = Math.min(end - at, this.#collected.length - this.#collectedBytes);
+      bytes.copy(this.#collected, this.#collectedBytes, at, at + count);
+      this.#collectedBytes += count;
+      if (this.#collectedBytes === this.#collected.length) {
+        const whole = this.#collected;
+        this.#collected = null;
+        this.#message(whole[0], whole, 0, whole.length);
+      }
+      return at + count;
+    }
+    const count = Math.min(end - at, this.#flowing);
+    s.outcomeInTurn = true;
+    s.toClient.push(bytes, at, at + count);
+    this.#flowing -= count;
+    if (this.#flowType === T.CopyData) s.recordCopy(false, bytes, at, at + count);
+    else if (this.#flowRow) {
+      this.#flowRowBytes += bytes.copy(this.#flowRow, this.#flowRowBytes, at, at + count);
+      if (this.#flowing === 0) this.#endRow(this.#flowRow);
+    }
+    return at + count;
+  }
+
+  #endRow(row: Buffer): void {
+    const statement = this.#s.running(this.#s.queue.head());
+    this.#flowRow = null;
+    if (!statement) return;
+    statement.recordedRows++;
+    statement.recordedBytes += row.length;
+    this.#s.records.rows(statement, row, 0, row.length, 1);
+  }
+
+  // --- whole messages ---------------------------------------------------------------------------------------------
+
+  #message(type: number, bytes: Buffer, at: number, next: number): void {
+    const s = this.#s;
+    const head = s.queue.head();
+    if (head?.kind === RequestKind.xidProbe && s.xid.takes(type)) {
+      s.xid.onMessage(type, bytes, at, next);
+      return;
+    }
+    switch (type) {
+      case T.CommandComplete:
+        this.#complete(head, bytes, at, next);
+        break;
+      case T.ReadyForQuery:
+        this.#ready(bytes, at, next);
+        return;
+      case T.RowDescription:
+        this.#rowDescription(head, bytes, at, next);
+        break;
+      case T.BindComplete:
+        this.#confirm(head, RequestKind.bind, RequestKind.bind, 'BindComplete');
+        break;
+      case T.ParseComplete:
+        this.#confirm(head, RequestKind.parse, RequestKind.parse, 'ParseComplete');
+        break;
+      case T.CloseComplete:
+        this.#confirm(head, RequestKind.closeStatement, RequestKind.closePortal, 'CloseComplete');
+        break;
+      case T.NoData:
+        this.#confirm(head, RequestKind.describeStatement, RequestKind.describePortal, 'NoData');
+        break;
+      case T.ErrorResponse:
+        this.#error(head, bytes, at, next);
+        return;
+      case T.EmptyQueryResponse:
+        this.#complete(head, bytes, next, next);
+        break;
+      case T.PortalSuspended:
+        this.#suspended(head);
+        break;
+      case T.ParameterDescription:
+        if (head?.kind === RequestKind.describeStatement && head.text)
+          head.text.parameterTypes = decodeParameterDescription(bytes, at + HEADER_BYTES, next);
+        break;
+      case T.CopyInResponse:
+      case T.CopyOutResponse:
+      case T.CopyBothResponse:
+        s.copying = s.running(head);
+        break;
+      case T.CopyData:
+        this.#copyOut(bytes, at + HEADER_BYTES, next, next - at - HEADER_BYTES);
+        break;
+      case T.FunctionCallResponse:
+        this.#functionResult(head, at, next);
+        break;
+      case T.ParameterStatus:
+        s.parameterStatus(bytes, at, next);
+        break;
+      case T.NoticeResponse:
+        this.#notice(head, bytes, at, next);
+        break;
+      case T.CopyDone:
+      case T.NotificationResponse:
+        break;
+      default:
+        if (s.controlled) {
+          s.lostTrack(`the server sent an unknown message type 0x${type.toString(16)}`);
+          return;
+        }
+    }
+    s.toClient.push(bytes, at, next);
+  }
+
+  #confirm(head: Request | null, kind: RequestKind, orKind: RequestKind, message: string): void {
+    const s = this.#s;
+    if (!head || (head.kind !== kind && head.kind !== orKind)) {
+      s.lostTrack(`${message} without its request`);
+      return;
+    }
+    s.queue.shift();
+    if (head.kind === RequestKind.bind && head.portal) {
+      const actual = s.actual.statement(head.portal.statementName);
+      if (actual && actual !== head.portal.text) head.portal = head.portal.rebound(actual);
+    }
+    applyToNames(s.actual, head);
+    s.requestAnswered();
+  }
+
+  #rowDescription(head: Request | null, bytes: Buffer, at: number, next: number): void {
+    const s = this.#s;
+    if (head?.kind === RequestKind.query) {
+      const statement = s.running(head);
+      statement?.describe(bytes, at + HEADER_BYTES, next);
+      return;
+    }
+    if (head?.kind === RequestKind.describeStatement || head?.kind === RequestKind.describePortal) {
+      const body = Buffer.from(bytes.subarray(at + 5, next));
+      if (head.kind === RequestKind.describeStatement) {
+        const text = s.actual.statement(head.name) ?? head.text;
+        if (text) text.description = body;
+      } else if (head.portal) head.portal.description = body;
+      s.queue.shift();
+      s.requestAnswered();
+      return;
+    }
+    if (head?.kind !== RequestKind.execute) s.lostTrack('RowDescription without its request');
+  }
+
+  /** CommandComplete, or EmptyQueryResponse when `at` equals `next` (no tag). */
+  #complete(head: Request | null, bytes: Buffer, at: number, next: number): void {
+    const s = this.#s;
+    const statement = s.running(head);
+    if (!head || !statement) {
+      s.lostTrack('CommandComplete without its statement');
+      return;
+    }
+    const tagStart = at === next ? next : at + 5;
+    const tagEnd = at === next ? next : next - 1;
+    if (statement.rows === 0)
+      statement.rows = tagEnd > tagStart ? Math.max(0, commandRows(bytes, at + HEADER_BYTES, next)) : 0;
+    this.#finish(head, statement, Outcome.COMPLETED, bytes, tagStart, tagEnd, null);
+    if (head.kind === RequestKind.execute) {
+      if (s.copying === statement) s.dropSwallowedSyncs();
+      s.queue.shift();
+      s.requestAnswered();
+    }
+    if (s.copying === statement) s.copying = null;
+  }
+
+  #suspended(head: Request | null): void {
+    const s = this.#s;
+    const statement = s.running(head);
+    if (head?.kind !== RequestKind.execute || !statement) {
+      s.lostTrack('PortalSuspended without its Execute');
+      return;
+    }
+    this.#finish(head, statement, Outcome.COMPLETED, EMPTY, 0, 0, null);
+    s.records.recorder.finished.suspended = true;
+    s.queue.shift();
+    s.requestAnswered();
+  }
+
+  #finish(
+    head: Request,
+    statement: InFlight,
+    outcome: Outcome,
+    tag: Buffer,
+    tagStart: number,
+    tagEnd: number,
+    error: ErrorFields | null,
+  ): void {
+    const s = this.#s;
+    const inline = this.#rowsOf === statement ? this.#rows : null;
+    if (inline) this.#rowsOf = null;
+    else this.#recordRows();
+    const actual = head.kind === RequestKind.execute ? s.actual.portal(head.name) : null;
+    if (actual) statement.portal = actual;
+    s.records.finish(statement, outcome, tag, tagStart, tagEnd, error);
+    if (inline) s.records.inlineRows(inline, this.#rowsStart, this.#rowsEnd, this.#rowCount);
+    if (actual && actual.text !== statement.text)
+      s.records.recorder.finished.actualSql = actual.text.recorded;
+    s.outcomeInTurn = true;
+    head.done++;
+  }
+
+  #functionResult(head: Request | null, at: number, next: number): void {
+    const s = this.#s;
+    const statement = s.running(head);
+    if (head?.kind !== RequestKind.functionCall || !statement) {
+      s.lostTrack('FunctionCallResponse without its call');
+      return;
+    }
+    statement.bytes += next - at - 5;
+    this.#finish(head, statement, Outcome.COMPLETED, EMPTY, 0, 0, null);
+  }
+
+  #copyOut(bytes: Buffer, start: number, end: number, payloadBytes: number): void {
+    const statement = this.#s.copying ?? this.#s.running(this.#s.queue.head());
+    this.#s.outcomeInTurn = true;
+    if (statement) {
+      if (statement.rows === 0) statement.firstRowUs = this.#s.turn.monotonicUs;
+      statement.bytes += payloadBytes;
+    }
+    this.#s.recordCopy(false, bytes, start, end);
+  }
+
+  #notice(head: Request | null, bytes: Buffer, at: number, next: number): void {
+    const statement = this.#s.running(head);
+    if (!statement) return;
+    statement.notices ??= [];
+    if (statement.notices.length >= 20) return;
+    const fields = decodeErrorFields(bytes, at + HEADER_BYTES, next);
+    statement.notices.push(`${fields.get('V') ?? ''}: ${fields.get('M') ?? ''}`.slice(0, 1024));
+  }
+
+  // --- errors and ReadyForQuery -----------------------------------------------------------------------------------
+
+  #error(head: Request | null, bytes: Buffer, at: number, next: number): void {
+    const s = this.#s;
+    const fields = decodeErrorFields(bytes, at + HEADER_BYTES, next);
+    this.#recordRows();
+    if (s.copying) s.dropSwallowedSyncs();
+    s.copying = null;
+    const severity = fields.get('V') ?? fields.get('S');
+    if (!head || severity === 'FATAL' || severity === 'PANIC') {
+      const statement = s.running(head);
+      if (head && statement) this.#finish(head, statement, Outcome.FAILED, EMPTY, 0, 0, fields);
+      s.toClient.push(bytes, at, next);
+      return;
+    }
+    head.failed = true;
+    const ours = head.refusal;
+    if (ours) {
+      const replacement = errorResponse('ERROR', ours);
+      s.toClient.push(replacement, 0, replacement.length);
+      const statement = s.running(head);
+      if (statement) {
+        statement.finished = true;
+        s.records.finishRefused(statement.ordinal, ours);
+        head.done++;
+      }
+    } else {
+      this.#attributeError(head, fields);
+      s.toClient.push(bytes, at, next);
+    }
+  }
+
+  /** Gives an error to the statement that it is about. */
+  #attributeError(head: Request, fields: ErrorFields): void {
+    const s = this.#s;
+    const statement = s.running(head);
+    if (statement) {
+      this.#finish(head, statement, Outcome.FAILED, EMPTY, 0, 0, fields);
+      return;
+    }
+    if (head.kind === RequestKind.sync) {
+      s.records.recorder.serverMessage('error_at_sync', `${fields.get('C') ?? ''} ${fields.get('M') ?? ''}`);
+      return;
+    }
+    // A Parse, Bind or Describe that failed: the error is that of the execution it was for, if there is one before
+    // the next Sync; else the attempt gets a record of its own.
+    for (let i = 1; i < s.queue.size; i++) {
+      const request = s.queue.at(i);
+      if (request.kind === RequestKind.sync) break;
+      const executed = request.kind === RequestKind.execute ? s.running(request) : null;
+      if (executed) {
+        this.#finish(request, executed, Outcome.FAILED, EMPTY, 0, 0, fields);
+        return;
+      }
+    }
+    s.recordFailedPreparation(head, fields);
+  }
+
+  #ready(bytes: Buffer, at: number, next: number): void {
+    const s = this.#s;
+    const status = bytes[at + 5];
+    const head = s.queue.head();
+    if (head && (head.kind === RequestKind.query || head.kind === RequestKind.functionCall)) {
+      s.queue.shift();
+      this.#conclude(head);
+      if (!head.failed) for (const [name, text] of head.declares ?? []) s.actual.setStatement(name, text);
+      s.actual.unnamedStatement = null;
+      s.actual.unnamedPortal = null;
+    } else if (!this.#readyAfterSync()) {
+      s.lostTrack('ReadyForQuery without its request');
+      return;
+    }
+    s.records.recorder.finished.transactionStatus = s.records.recorder.pending ? status : 0;
+    s.transactionStatus = status;
+    if (status === 0x49) s.actual.transactionEnded();
+    s.toClient.push(bytes, at, next);
+    s.requestAnswered();
+  }
+
+  /** Everything up to the next Sync was answered or skipped. */
+  #readyAfterSync(): boolean {
+    const s = this.#s;
+    const skipped: Request[] = [];
+    while (s.queue.size > 0) {
+      const request = s.queue.shift();
+      if (request.kind === RequestKind.sync) {
+        if (skipped.length > 0) revertNames(s.predicted, s.actual, skipped, s.queue);
+        return true;
+      }
+      if (request.kind === RequestKind.xidProbe) s.xid.skipped();
+      this.#conclude(request);
+      skipped.push(request);
+    }
+    return false;
+  }
+
+  /** Statements without an outcome were skipped by the server after an error. */
+  #conclude(request: Request): void {
+    const s = this.#s;
+    if (!request.statements) return;
+    for (const statement of request.statements) {
+      if (statement.finished) continue;
+      s.records.finishUnanswered(statement, Outcome.SKIPPED);
+    }
+  }
+}
+
+const EMPTY = Buffer.alloc(0);

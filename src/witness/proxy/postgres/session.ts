@@ -1,0 +1,634 @@
+/**
+ * One audited PostgreSQL session: a client link, an upstream link, and between them everything that DESIGN.md's rules
+ * ask for. `Frontend` handles what comes from the client, `Backend` what comes from the server; this class holds what
+ * both need and what outlives a message: the request queue, the names, the grant, the end.
+ *
+ *   client ──▶ Frontend ──decide──▶ announce ──▶ queue ──▶ toUpstream ─┐
+ *                                                 │head                 ├─ endTurn(): journal flushed, then sent
+ *   client ◀── toClient ◀── outcome, rows ◀── Backend ◀── upstream ─────┘
+ *
+ * When the journal fails (`endTurn(false)`): statements of that turn are taken back and refused; results of that turn,
+ * and everything behind them, wait in copies until the journal has their records (`limits.journalPatienceMs`).
+ */
+import type { Classification, StatementSpan } from '../../../model/statement.ts';
+import type { Permit } from '../../../model/access.ts';
+import type { Link, LinkHandler } from '../../../transport/link.ts';
+import { limits } from '../../../base/limits.ts';
+import { isAppError, messageOf } from '../../../base/errors.ts';
+import { decide } from '../../../access/policy.ts';
+import { decodeParameterStatus } from '../../../wire/postgres/backend.ts';
+import type { LexicalSettings } from '../../../sql/dialect.ts';
+import { type GrantAccount } from '../ledger.ts';
+import { Outbox } from '../outbox.ts';
+import { CloseReason, Outcome, type SessionRecorder, StatementKind } from '../recorder.ts';
+import type { EndReason, ProxySession } from '../registry.ts';
+import { Backend } from './backend.ts';
+import type { PgContext } from './context.ts';
+import { Frontend } from './frontend.ts';
+import { HeldBack } from './held-back.ts';
+import { NameView } from './names.ts';
+import { PgRecords } from './records.ts';
+import { errorResponse, refusal, type Refusal, SQLSTATE } from './refusal.ts';
+import { Request, RequestKind, RequestQueue } from './requests.ts';
+import { InFlight, type Portal, StatementText } from './statement.ts';
+import { XidProbe } from './xid.ts';
+
+const END_REASONS: Record<EndReason, CloseReason> = {
+  grant_ended: CloseReason.GRANT_ENDED,
+  quota: CloseReason.QUOTA,
+  killed: CloseReason.KILLED,
+  shutdown: CloseReason.SHUTDOWN,
+  journal: CloseReason.INTERNAL,
+};
+
+/** Why a side is not read at the moment; bits. */
+const PAUSE = { backlog: 1, pipeline: 2, parsing: 4, journal: 8 } as const;
+
+export interface PgSessionParts {
+  readonly context: PgContext;
+  readonly permit: Permit;
+  readonly account: GrantAccount;
+  readonly recorder: SessionRecorder;
+  readonly client: Link;
+  readonly upstream: Link;
+  readonly standardConformingStrings: boolean;
+  readonly clientEncoding: string;
+  /** Cancels what runs upstream. */
+  readonly cancelUpstream: () => void;
+  /** Called once when both sides are done with. */
+  readonly onClosed: () => void;
+}
+
+export class PgSession implements ProxySession {
+  readonly permit: Permit;
+  readonly account: GrantAccount;
+  readonly records: PgRecords;
+  readonly recorder: SessionRecorder;
+  readonly context: PgContext;
+  readonly queue = new RequestQueue();
+  readonly predicted = new NameView();
+  readonly actual = new NameView();
+  readonly toUpstream: Outbox;
+  readonly toClient: Outbox;
+  readonly xid: XidProbe;
+  readonly controlled: boolean;
+  readonly probing: boolean;
+  readonly maxStatementBytes: number;
+  readonly maxChunkBytes: number;
+  lexical: LexicalSettings;
+  /** The byte I, T or E of the last ReadyForQuery. */
+  transactionStatus = 0x49;
+  /** The statement whose COPY is under way. */
+  copying: InFlight | null = null;
+  /** Something in the current batch may have written. */
+  batchWrites = false;
+  /** The client is not framed while one of its statements is parsed elsewhere. */
+  clientHeld = false;
+  /** Nothing more is taken from either side. */
+  closing = false;
+  /** In the current turn: client data of a COPY came, a statement was announced, something of the server's was recorded. */
+  copyInTurn = false;
+  announcedInTurn = false;
+  outcomeInTurn = false;
+  readonly #frontend: Frontend;
+  readonly #backend: Backend;
+  readonly #heldBack: HeldBack;
+  readonly #parts: PgSessionParts;
+  #joinedTurn = 0;
+  #clientPauses = 0;
+  #upstreamPauses = 0;
+  #nextOrdinal = 1;
+  #bytesIn = 0;
+  #bytesOut = 0;
+  #closeReason: CloseReason = CloseReason.CLIENT_LOST;
+  #closeDetail = '';
+  #finalized = false;
+  #openLinks = 2;
+
+  constructor(parts: PgSessionParts) {
+    const { context, permit } = parts;
+    this.#parts = parts;
+    this.context = context;
+    this.permit = permit;
+    this.account = parts.account;
+    this.recorder = parts.recorder;
+    this.records = new PgRecords(parts.recorder, context.turn);
+    this.controlled = permit.controls.length > 0;
+    this.probing = permit.recording.xidProbe;
+    this.maxStatementBytes = context.maxStatementBytes;
+    this.maxChunkBytes = context.reactor.maxChunkBytes;
+    this.lexical = {
+      standardConformingStrings: parts.standardConformingStrings,
+      clientEncoding: parts.clientEncoding,
+    };
+    this.toClient = new Outbox(parts.client);
+    this.toUpstream = new Outbox(parts.upstream);
+    this.xid = new XidProbe(this);
+    this.#frontend = new Frontend(this);
+    this.#backend = new Backend(this);
+    this.#heldBack = new HeldBack(this);
+    parts.client.handler = this.#clientHandler();
+    parts.upstream.handler = this.#upstreamHandler();
+  }
+
+  get uid(): string {
+    return this.recorder.uid;
+  }
+
+  get turn(): PgContext['turn'] {
+    return this.context.turn;
+  }
+
+  get sql(): PgContext['sql'] {
+    return this.context.sql;
+  }
+
+  get busy(): boolean {
+    return this.queue.size > 0 || this.transactionStatus !== 0x49;
+  }
+
+  get frontend(): Frontend {
+    return this.#frontend;
+  }
+
+  #clientHandler(): LinkHandler {
+    return {
+      onBytes: (bytes, start, end) => {
+        if (this.closing) return end;
+        try {
+          return this.#frontend.onBytes(bytes, start, end);
+        } catch (error) {
+          this.fail(error);
+          return end;
+        }
+      },
+      onDrain: () => this.#resumeUpstream(PAUSE.backlog),
+      onEnd: () => {
+        if (!this.closing) this.#afterTurn(() => this.toUpstream.end());
+      },
+      onClose: () => this.#linkClosed(this.#parts.upstream, CloseReason.CLIENT_LOST, 'the client went away'),
+    };
+  }
+
+  #upstreamHandler(): LinkHandler {
+    return {
+      onBytes: (bytes, start, end) => {
+        if (this.closing) return end;
+        try {
+          return this.#backend.onBytes(bytes, start, end);
+        } catch (error) {
+          this.fail(error);
+          return end;
+        }
+      },
+      onDrain: () => this.#resumeClient(PAUSE.backlog),
+      onEnd: () => this.#upstreamEnded(),
+      onClose: () =>
+        this.#linkClosed(this.#parts.client, CloseReason.UPSTREAM_LOST, 'the server closed the connection'),
+    };
+  }
+
+  // --- turns ------------------------------------------------------------------------------------------------------
+
+  joinTurn(): void {
+    const { turn } = this.context;
+    if (this.#joinedTurn === turn.number) return;
+    this.#joinedTurn = turn.number;
+    this.copyInTurn = false;
+    this.announcedInTurn = false;
+    this.outcomeInTurn = false;
+    this.#heldBack.beginTurn();
+    turn.join(this);
+  }
+
+  endTurn(recorded: boolean): void {
+    if (recorded && !this.#heldBack.active) {
+      this.toUpstream.send();
+      this.toClient.send();
+    } else this.#heldBack.endTurn(recorded);
+    if (this.#parts.client.backlogBytes > limits.maxBacklogBytes) this.#pauseUpstream(PAUSE.backlog);
+    if (this.#parts.upstream.backlogBytes > limits.maxBacklogBytes) this.#pauseClient(PAUSE.backlog);
+  }
+
+  tick(): void {
+    this.#heldBack.tick();
+  }
+
+  // --- reading and not reading ------------------------------------------------------------------------------------
+
+  pauseClient(): void {
+    this.#pauseClient(PAUSE.pipeline);
+  }
+
+  /** Called when the queue got shorter. */
+  requestAnswered(): void {
+    if (this.#clientPauses & PAUSE.pipeline && this.queue.size < limits.maxPipelinedRequests / 2)
+      this.#resumeClient(PAUSE.pipeline);
+  }
+
+  holdClient(): void {
+    this.clientHeld = true;
+    this.#pauseClient(PAUSE.parsing);
+  }
+
+  releaseClient(): void {
+    this.clientHeld = false;
+    this.#resumeClient(PAUSE.parsing);
+  }
+
+  journalHolds(on: boolean): void {
+    if (on) {
+      this.#pauseClient(PAUSE.journal);
+      this.#pauseUpstream(PAUSE.journal);
+    } else {
+      this.#resumeClient(PAUSE.journal);
+      this.#resumeUpstream(PAUSE.journal);
+    }
+  }
+
+  #pauseClient(why: number): void {
+    this.#clientPauses |= why;
+    this.#parts.client.pause();
+  }
+
+  #resumeClient(why: number): void {
+    this.#clientPauses &= ~why;
+    if (this.#clientPauses === 0 && !this.closing) this.#parts.client.resume();
+  }
+
+  #pauseUpstream(why: number): void {
+    this.#upstreamPauses |= why;
+    this.#parts.upstream.pause();
+  }
+
+  #resumeUpstream(why: number): void {
+    this.#upstreamPauses &= ~why;
+    if (this.#upstreamPauses === 0 && !this.closing) this.#parts.upstream.resume();
+  }
+
+  // --- decisions --------------------------------------------------------------------------------------------------
+
+  /** What refuses every statement now, whatever it says: an ended grant, a journal that cannot be written. */
+  generalRefusal(): Refusal | null {
+    const { account } = this;
+    if (account.endedMessage) return refusal(SQLSTATE.insufficientPrivilege, account.endedMessage);
+    if (this.turn.wallUs >= account.expiresAtUs)
+      return refusal(SQLSTATE.insufficientPrivilege, 'your grant has expired', 'Ask for a new one.');
+    const { status } = this.recorder.journal;
+    if (status.state === 'open' || this.permit.recording.failOpen) return null;
+    return journalRefusal(status.failure);
+  }
+
+  /** The same, and the quotas, for `count` more statements. */
+  admission(count: number): Refusal | null {
+    const { account } = this;
+    if (account.statements + count > account.maxStatements)
+      return refusal(
+        SQLSTATE.quotaExceeded,
+        `your grant allows ${account.maxStatements} statements, and ${account.statements} were used`,
+        'Ask for a new grant, or for a larger quota.',
+      );
+    return this.generalRefusal();
+  }
+
+  decide(classification: Classification): Refusal | null {
+    const decision = decide(classification, this.permit.controls);
+    if (decision.allowed) return null;
+    const state = decision.control === 'read_only' ? SQLSTATE.readOnly : SQLSTATE.insufficientPrivilege;
+    return refusal(state, decision.message, decision.hint);
+  }
+
+  preparedLimitRefusal(): Refusal | null {
+    if (this.predicted.statements.size < limits.maxPreparedStatements) return null;
+    const message = `this session holds ${limits.maxPreparedStatements} prepared statements, the most dbwitness allows`;
+    return refusal(SQLSTATE.limitExceeded, message, 'Close statements that are not needed any more.');
+  }
+
+  functionCallRefusal(oid: number): Refusal | null {
+    if (!this.controlled || this.sql.isReadOnlyFunction(oid)) return null;
+    return refusal(
+      SQLSTATE.insufficientPrivilege,
+      `the direct call of function ${oid} is not allowed under this grant, which has controls`,
+      'Call the function in a SELECT statement.',
+    );
+  }
+
+  // --- statements -------------------------------------------------------------------------------------------------
+
+  newInFlight(text: StatementText | null): InFlight {
+    this.recorder.statements++;
+    this.announcedInTurn = true;
+    this.context.metrics.statements.inc();
+    return new InFlight(this.#nextOrdinal++, text, this.turn.monotonicUs);
+  }
+
+  /** The statement of a request that the server works on, if it is one. */
+  running(request: Request | null): InFlight | null {
+    const statements = request?.statements;
+    if (!request || !statements || request.done >= statements.length) return null;
+    const statement = statements[request.done];
+    return statement.finished ? null : statement;
+  }
+
+  announceExecution(
+    statement: InFlight,
+    text: StatementText,
+    portal: Portal | null,
+    portalName: string,
+    maxRows: number,
+    why: Refusal | null,
+  ): void {
+    statement.portal = portal;
+    if (why && !this.#canRecord(statement)) return;
+    this.records.announceExecution(statement, text, portal, portalName, maxRows, this.transactionStatus, why);
+  }
+
+  finishRefused(statement: InFlight, why: Refusal): void {
+    if (statement.finished) return;
+    statement.finished = true;
+    this.context.metrics.refusals.inc();
+    this.records.finishRefused(statement.ordinal, why);
+  }
+
+  /** Records a text that is refused as a whole. */
+  recordRefused(kind: StatementKind, bytes: Buffer, start: number, end: number, why: Refusal): void {
+    const statement = this.newInFlight(null);
+    if (!this.#canRecord(statement)) return;
+    const { text, redacted } = this.sql.redactSecrets(bytes, start, end, this.lexical);
+    this.records.announceRefused(
+      statement.ordinal,
+      kind,
+      text,
+      redacted,
+      end - start,
+      this.transactionStatus,
+      why,
+    );
+    this.finishRefused(statement, why);
+  }
+
+  /** While the journal fails, refusals are recorded as long as memory allows, then counted. */
+  #canRecord(statement: InFlight): boolean {
+    if (this.recorder.journal.hasRoom) return true;
+    this.recorder.journal.countLost(1);
+    statement.finished = true;
+    this.context.metrics.refusals.inc();
+    return false;
+  }
+
+  /** A Parse, Bind or Describe that failed without an execution behind it gets a record of its own. */
+  recordFailedPreparation(head: Request, error: Parameters<PgRecords['finish']>[5]): void {
+    const text = head.text ?? head.portal?.text;
+    if (!text) return;
+    const statement = this.newInFlight(text);
+    const record = this.recorder.started;
+    record.ordinal = statement.ordinal;
+    record.kind = StatementKind.PREPARE;
+    this.recorder.putText(text);
+    record.preparedName = head.kind === RequestKind.parse ? head.name : '';
+    record.transactionStatus = this.transactionStatus;
+    this.recorder.start();
+    this.records.finish(statement, Outcome.FAILED, EMPTY, 0, 0, error);
+  }
+
+  /** The text behind a name that neither Parse nor Bind gave: SQL made it (DECLARE), or nobody did. */
+  unknownText(name: string): StatementText {
+    return new StatementText(Buffer.from(`/* ${JSON.stringify(name)}, named by SQL */`), false, 0, [], null);
+  }
+
+  /** A simple Query destroys the unnamed statement and portal. */
+  unnamedDestroyed(): void {
+    this.predicted.unnamedStatement = null;
+    this.predicted.unnamedPortal = null;
+  }
+
+  /** `PREPARE name AS …` in a Query: the name can be bound by protocol messages once it has succeeded. */
+  declareBySql(request: Request, name: string, bytes: Buffer, span: StatementSpan): void {
+    const { text, redacted } = this.sql.redactSecrets(bytes, span.start, span.end, this.lexical);
+    const declared = new StatementText(Buffer.from(text), redacted, span.end - span.start, [], null);
+    request.declares ??= [];
+    request.declares.push([name, declared]);
+    this.predicted.setStatement(name, declared);
+  }
+
+  // --- COPY -------------------------------------------------------------------------------------------------------
+
+  /** Records CopyData payload up to the database's limit. */
+  recordCopy(fromClient: boolean, bytes: Buffer, start: number, end: number): void {
+    const statement = this.copying ?? this.#copyAhead(fromClient);
+    if (fromClient) this.copyInTurn = true;
+    if (!statement || start >= end) return;
+    const room = this.permit.recording.captureCopyBytes - statement.recordedBytes;
+    if (end - start > room) statement.truncated = true;
+    if (room <= 0) return;
+    const cut = Math.min(end, start + room);
+    statement.recordedBytes += cut - start;
+    this.recorder.copy(statement.ordinal, fromClient, bytes, start, cut);
+  }
+
+  countCopyIn(payloadBytes: number): void {
+    const statement = this.copying ?? this.#copyAhead(true);
+    if (statement) statement.bytes += payloadBytes;
+  }
+
+  /** A client may send data before it was told that the COPY has begun: they are those of the newest statement. */
+  #copyAhead(fromClient: boolean): InFlight | null {
+    if (!fromClient) return this.running(this.queue.head());
+    for (let i = this.queue.size - 1; i >= 0; i--) {
+      const statement = this.running(this.queue.at(i));
+      if (statement) return statement;
+    }
+    return null;
+  }
+
+  /** The COPY under way ends with this error instead of the server's. */
+  refuseCopy(why: Refusal): void {
+    for (let i = this.queue.size - 1; i >= 0; i--) {
+      const request = this.queue.at(i);
+      if (!this.running(request)) continue;
+      request.refusal = why;
+      return;
+    }
+  }
+
+  /** In COPY from the client the server reads over Syncs: they will not be answered. */
+  dropSwallowedSyncs(): void {
+    if (this.queue.head()?.kind !== RequestKind.execute) return;
+    let ended = false;
+    for (let i = 0; i < this.queue.size; i++) if (this.queue.at(i).kind === RequestKind.copyEnd) ended = true;
+    if (!ended) return;
+    let before = true;
+    this.queue.filter((request) => {
+      if (request.kind === RequestKind.copyEnd) {
+        const first = before;
+        before = false;
+        return !first;
+      }
+      return !before || request.kind !== RequestKind.sync;
+    });
+  }
+
+  // --- the transaction id -----------------------------------------------------------------------------------------
+
+  beforeSync(): void {
+    if (this.probing && this.batchWrites && this.transactionStatus !== 0x45) this.xid.send(false);
+    this.batchWrites = false;
+  }
+
+  probeBeforeCommit(bytes: Buffer, span: StatementSpan): void {
+    if (this.transactionStatus !== 0x54) return;
+    const { transaction } = this.sql.classify(bytes, span.start, span.end, this.lexical);
+    if (transaction === 'commit') this.xid.send(true);
+  }
+
+  transactionId(xid: number): void {
+    if (this.recorder.pending) this.recorder.finished.xid = xid;
+    else this.recorder.serverMessage('transaction_id', String(xid));
+  }
+
+  // --- what the server says of itself -----------------------------------------------------------------------------
+
+  parameterStatus(bytes: Buffer, at: number, next: number): void {
+    const { name, value } = decodeParameterStatus(bytes, at + 5, next);
+    if (name === 'standard_conforming_strings')
+      this.lexical = { ...this.lexical, standardConformingStrings: value === 'on' };
+    else if (name === 'client_encoding') this.lexical = { ...this.lexical, clientEncoding: value };
+    else if (
+      name === 'default_transaction_read_only' &&
+      value === 'off' &&
+      this.permit.controls.includes('read_only')
+    )
+      this.#endWith(
+        CloseReason.READ_ONLY_LOST,
+        refusal(
+          SQLSTATE.readOnly,
+          'read-only was switched off in this session, but the grant is read_only: the session ends',
+          'Do not change default_transaction_read_only, or ask for a grant that may write.',
+        ),
+      );
+  }
+
+  // --- bytes ------------------------------------------------------------------------------------------------------
+
+  countIn(bytes: number): void {
+    this.#bytesIn += bytes;
+    this.account.bytes += bytes;
+    if (this.account.bytes > this.account.maxBytes) this.#quotaEnds();
+  }
+
+  countOut(bytes: number): void {
+    this.#bytesOut += bytes;
+    this.account.bytes += bytes;
+    if (this.account.bytes > this.account.maxBytes) this.#quotaEnds();
+  }
+
+  #quotaEnds(): void {
+    this.end(
+      'quota',
+      `your grant allows ${this.account.maxBytes} bytes to be transferred, and they were; ask for a new one`,
+    );
+  }
+
+  // --- the end ----------------------------------------------------------------------------------------------------
+
+  clientQuit(bytes: Buffer, at: number, next: number): void {
+    this.#closeReason = CloseReason.CLIENT_QUIT;
+    this.toUpstream.push(bytes, at, next);
+  }
+
+  end(reason: EndReason, message: string): void {
+    const state = reason === 'quota' ? SQLSTATE.quotaExceeded : SQLSTATE.adminShutdown;
+    this.#endWith(END_REASONS[reason], refusal(state, message));
+  }
+
+  /** Our own failure, or a client that does not keep to the protocol. */
+  fail(error: unknown): void {
+    if (isAppError(error) && error.kind === 'protocol')
+      this.#endWith(CloseReason.PROTOCOL_ERROR, refusal(SQLSTATE.protocolViolation, error.message));
+    else {
+      this.context.onInternalError(error);
+      const message = 'dbwitness failed inside; the session ends. The log of dbwitness tells more.';
+      this.#endWith(CloseReason.INTERNAL, refusal(SQLSTATE.internal, message), messageOf(error));
+    }
+  }
+
+  /** We do not know any more which answer belongs to which statement. */
+  lostTrack(detail: string): void {
+    const message = `dbwitness cannot follow this session any more: ${detail}`;
+    this.#endWith(CloseReason.PROTOCOL_ERROR, refusal(SQLSTATE.protocolViolation, message));
+  }
+
+  #endWith(reason: CloseReason, why: Refusal, detail = why.message): void {
+    if (this.closing) return;
+    this.joinTurn();
+    this.closing = true;
+    if (!this.#backend.midMessage && this.toClient.heldBytes === 0) {
+      const fatal = errorResponse('FATAL', why);
+      this.toClient.push(fatal, 0, fatal.length);
+    }
+    if (this.queue.size > 0) this.#parts.cancelUpstream();
+    this.#closeReason = reason;
+    this.#closeDetail = detail;
+    this.#finalize();
+    this.#heldBack.abandon();
+    this.toUpstream.discard();
+    this.#afterTurn(() => {
+      this.toClient.end();
+      this.#parts.upstream.destroy();
+    });
+  }
+
+  #upstreamEnded(): void {
+    if (this.closing) return;
+    this.joinTurn();
+    if (this.#closeReason === CloseReason.CLIENT_LOST) {
+      this.#closeReason = CloseReason.UPSTREAM_LOST;
+      this.#closeDetail = 'the server closed the connection';
+    }
+    this.#finalize();
+    this.#afterTurn(() => this.toClient.end());
+  }
+
+  /** Runs `action` behind everything that was sent so far. */
+  #afterTurn(action: () => void): void {
+    this.turn.afterTurn(() => this.#heldBack.whenReleased(action));
+  }
+
+  #linkClosed(other: Link, reason: CloseReason, detail: string): void {
+    this.#openLinks--;
+    if (!this.#finalized) {
+      this.joinTurn();
+      if (this.#closeReason === CloseReason.CLIENT_LOST) {
+        this.#closeReason = reason;
+        this.#closeDetail = detail;
+      }
+      if (reason === CloseReason.CLIENT_LOST && this.queue.size > 0) this.#parts.cancelUpstream();
+      this.#finalize();
+    }
+    this.closing = true;
+    if (this.#openLinks > 0)
+      this.#afterTurn(() => (other === this.#parts.client ? this.toClient : this.toUpstream).end());
+  }
+
+  /** Records what is left open and the end of the session; once. */
+  #finalize(): void {
+    if (this.#finalized) return;
+    this.#finalized = true;
+    for (let i = 0; i < this.queue.size; i++)
+      for (const statement of this.queue.at(i).statements ?? [])
+        if (!statement.finished) this.records.finishUnanswered(statement, Outcome.UNKNOWN);
+    this.recorder.close(this.#closeReason, this.#closeDetail, this.#bytesIn, this.#bytesOut);
+    this.#parts.onClosed();
+  }
+}
+
+export function journalRefusal(failure: string): Refusal {
+  return refusal(
+    /space|ENOSPC|full/i.test(failure) ? SQLSTATE.diskFull : SQLSTATE.ioError,
+    'dbwitness cannot write its journal, so it lets nothing through: the statement was not run',
+    'Tell an administrator; statements are accepted again as soon as the journal can be written.',
+    failure,
+  );
+}
+
+const EMPTY = Buffer.alloc(0);

@@ -1,0 +1,70 @@
+/**
+ * One turn of the relay: everything that was received is framed, decided and appended; then the journal is flushed
+ * once; then the sessions that took part send what they kept back. See `transport/link.ts` for the reactor's side.
+ */
+import type { Clock } from '../../base/clock.ts';
+import type { JournalAppender } from '../../model/journal.ts';
+import type { Reactor } from '../../transport/link.ts';
+
+export interface TurnParticipant {
+  /** `recorded`: everything appended in this turn has reached the operating system. */
+  endTurn(recorded: boolean): void;
+}
+
+export class TurnScheduler {
+  /** Counts turns; identifies what belongs to the current one. */
+  number = 1;
+  /** Wall clock and monotonic clock of the current turn, microseconds. */
+  wallUs = 0;
+  monotonicUs = 0;
+  readonly #clock: Clock;
+  readonly #reactor: Reactor;
+  readonly #journal: JournalAppender;
+  readonly #participants: TurnParticipant[] = [];
+  readonly #after: (() => void)[] = [];
+  readonly #recovered: (() => void)[] = [];
+
+  constructor(reactor: Reactor, journal: JournalAppender, clock: Clock) {
+    this.#reactor = reactor;
+    this.#journal = journal;
+    this.#clock = clock;
+    reactor.onTurnEnd = () => this.#end();
+  }
+
+  /** Enters a participant into the current turn (once: it remembers the turn's number itself). */
+  join(participant: TurnParticipant): void {
+    if (this.#participants.length === 0) this.#reactor.touch();
+    this.#participants.push(participant);
+    this.wallUs = this.#clock.wallUs();
+    this.monotonicUs = this.#clock.monotonicUs();
+  }
+
+  /** Makes sure that a turn ends soon, for records appended outside of one. */
+  touch(): void {
+    this.#reactor.touch();
+  }
+
+  /** Runs `action` when this turn's output has been handed to the links (if none is under way: one ends soon). */
+  afterTurn(action: () => void): void {
+    this.#reactor.touch();
+    this.#after.push(action);
+  }
+
+  /** Runs `action`, outside a turn, once the journal takes records again. */
+  whenRecovered(action: () => void): void {
+    this.#recovered.push(action);
+  }
+
+  #end(): boolean {
+    const recorded = this.#journal.flush();
+    const participants = this.#participants;
+    // Participants may not join while they are ended: what they do here belongs to this turn.
+    for (let i = 0; i < participants.length; i++) participants[i].endTurn(recorded);
+    participants.length = 0;
+    this.number++;
+    if (this.#after.length > 0) for (const action of this.#after.splice(0)) action();
+    if (recorded && this.#recovered.length > 0)
+      for (const action of this.#recovered.splice(0)) setImmediate(action);
+    return true;
+  }
+}
