@@ -39,7 +39,7 @@ export interface AccessBench {
 }
 
 /** An own store per test file: opening one takes seconds. {@link emptyStore} between tests. */
-export async function openTestStore(): Promise<{ store: Store; close(): Promise<void> }> {
+export async function openTestStore(): Promise<{ store: Store; close: () => Promise<void> }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'dbw-access-'));
   const store = await openStore({ dataDir });
   return {
