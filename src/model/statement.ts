@@ -16,6 +16,8 @@ export interface Classification {
   readonly ddl: boolean;
   /** COPY in any form, server-side file and program access, large-object import and export. */
   readonly copy: boolean;
+  /** Of those, what touches files or programs of the server's host: reaches beyond the database, so no read_only either. */
+  readonly serverFiles: boolean;
   /** Could switch off or leave the read-only mode of the session or transaction, or change who it runs as. */
   readonly escapesReadOnly: boolean;
   /**
