@@ -11,7 +11,7 @@
 import type { ByteWriter } from '../../base/bytes.ts';
 import { AppError } from '../../base/errors.ts';
 import { Frontend } from './messages.ts';
-import { int32At, latin1, malformed, stringEnd, uint16At, uint32At } from './reader.ts';
+import { int32At, malformed, nameText, stringEnd, uint16At, uint32At } from './reader.ts';
 import {
   beginMessage,
   endMessage,
@@ -62,7 +62,7 @@ export function decodeParse(bytes: Buffer, start: number, end: number, view: Par
   const typeCount = uint16At(bytes, counts);
   if (counts + 2 + 4 * typeCount !== end)
     throw malformed('Parse', `${typeCount} parameter types do not fit its length`);
-  view.name = latin1(bytes, start, nameEnd);
+  view.name = nameText(bytes, start, nameEnd, view.name);
   view.textStart = nameEnd + 1;
   view.textEnd = textEnd;
   view.typeCount = typeCount;
@@ -135,8 +135,8 @@ export function decodeBind(bytes: Buffer, start: number, end: number, view: Bind
   const resultFormatCount = uint16At(bytes, resultFormatsStart);
   if (resultFormatsStart + 2 + 2 * resultFormatCount !== end)
     throw malformed('Bind', `${resultFormatCount} result formats do not fit its length`);
-  view.portal = latin1(bytes, start, portalEnd);
-  view.statement = latin1(bytes, portalEnd + 1, statementEnd);
+  view.portal = nameText(bytes, start, portalEnd, view.portal);
+  view.statement = nameText(bytes, portalEnd + 1, statementEnd, view.statement);
   view.formatsStart = formatsStart;
   view.formatCount = formatCount;
   view.parametersStart = parametersStart;
@@ -196,7 +196,7 @@ export class ExecuteView {
 export function decodeExecute(bytes: Buffer, start: number, end: number, view: ExecuteView): void {
   const portalEnd = stringEnd(bytes, start, end, 'Execute');
   if (portalEnd + 5 !== end) throw malformed('Execute', 'its length does not fit its contents');
-  view.portal = latin1(bytes, start, portalEnd);
+  view.portal = nameText(bytes, start, portalEnd, view.portal);
   view.maxRows = int32At(bytes, portalEnd + 1);
 }
 
@@ -233,7 +233,7 @@ function decodeTarget(bytes: Buffer, start: number, end: number, view: TargetVie
   const nameEnd = stringEnd(bytes, start + 1, end, message);
   if (nameEnd + 1 !== end) throw malformed(message, 'bytes follow its name');
   view.target = target;
-  view.name = latin1(bytes, start + 1, nameEnd);
+  view.name = nameText(bytes, start + 1, nameEnd, view.name);
 }
 
 export function encodeDescribe(out: ByteWriter, target: number, name: string): void {

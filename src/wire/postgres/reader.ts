@@ -49,6 +49,19 @@ export function latin1(bytes: Buffer, start: number, end: number): string {
   return start === end ? '' : bytes.toString('latin1', start, end);
 }
 
+/**
+ * The same for the names of the hot path. Drivers run one prepared statement again and again: when the bytes are those
+ * of the name that the view held before, that string is returned and nothing is allocated.
+ */
+export function nameText(bytes: Buffer, start: number, end: number, previous: string): string {
+  const length = end - start;
+  if (length === 0) return '';
+  if (length !== previous.length) return bytes.toString('latin1', start, end);
+  for (let i = 0; i < length; i++)
+    if (bytes[start + i] !== previous.charCodeAt(i)) return bytes.toString('latin1', start, end);
+  return previous;
+}
+
 /** `undefined` when the bytes are not UTF-8. */
 export function utf8OrUndefined(bytes: Uint8Array): string | undefined {
   try {

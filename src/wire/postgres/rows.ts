@@ -5,8 +5,8 @@
 import type { ByteWriter } from '../../base/bytes.ts';
 import { Backend } from './messages.ts';
 import type { Format } from './frontend.ts';
-import { int32At, malformed, MessageReader, stringEnd, uint16At } from './reader.ts';
-import { beginMessage, endMessage, writeCount, writeString, writeValue } from './writer.ts';
+import { int32At, malformed, MessageReader, nameText, stringEnd, uint16At } from './reader.ts';
+import { beginMessage, endMessage, writeCount, writeLatin1, writeString, writeValue } from './writer.ts';
 
 export interface Field {
   readonly name: string;
@@ -110,11 +110,14 @@ export function encodeParameterDescription(out: ByteWriter, types: readonly numb
   endMessage(out, mark);
 }
 
-/** CommandComplete: `String tag`. */
-export function decodeCommandComplete(bytes: Buffer, start: number, end: number): string {
+/**
+ * CommandComplete: `String tag`.
+ * @param previous a tag decoded before: returned itself when it is the same, so that repeated tags are not allocated.
+ */
+export function decodeCommandComplete(bytes: Buffer, start: number, end: number, previous = ''): string {
   const stop = stringEnd(bytes, start, end, 'CommandComplete');
   if (stop + 1 !== end) throw malformed('CommandComplete', 'bytes follow its tag');
-  return bytes.toString('latin1', start, stop);
+  return nameText(bytes, start, stop, previous);
 }
 
 /**
@@ -134,7 +137,7 @@ export function commandRows(bytes: Uint8Array, start: number, end: number): numb
 
 export function encodeCommandComplete(out: ByteWriter, tag: string): void {
   const mark = beginMessage(out, Backend.CommandComplete);
-  writeString(out, tag);
+  writeLatin1(out, tag);
   endMessage(out, mark);
 }
 
