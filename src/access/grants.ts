@@ -46,7 +46,9 @@ export interface NewGrant {
 }
 
 /** What is `undefined` stays. Whom and what a grant is for never changes: make another one. */
-export type GrantUpdate = Partial<Omit<NewGrant, 'userUid' | 'databaseUid'>>;
+export type GrantUpdate = {
+  readonly [Term in Exclude<keyof NewGrant, 'userUid' | 'databaseUid'>]?: NewGrant[Term] | undefined;
+};
 
 export interface GrantFilter {
   readonly userUid?: Uid | undefined;
