@@ -159,6 +159,7 @@ async function handshake(
     failure ??= error;
   };
   const onClose = (): void => reject(handshakeError(failure, who));
+  const onEnd = (): void => void socket.destroy(); // half-open streams would wait for the timeout
   const timer = setTimeout(() => {
     reject(
       new AppError(
@@ -171,12 +172,14 @@ async function handshake(
   }, timeoutMs);
   socket.on('error', onError);
   socket.on('close', onClose);
+  socket.on('end', onEnd);
   socket.once(done, () => resolve());
   try {
     await promise;
   } finally {
     clearTimeout(timer);
     socket.off('close', onClose);
+    socket.off('end', onEnd);
     // The error listener stays until the link has put its own in place: an error in between must not be uncaught.
   }
 }

@@ -107,7 +107,9 @@ export class StreamLink extends BaseLink {
 
   readonly #onData = (chunk: Buffer): void => {
     this.#input.append(chunk);
-    if (!this.paused) this.#represent();
+    if (this.paused) return;
+    this.#represent();
+    this.#shared.turn.countRead(chunk.length);
   };
 
   readonly #represent = (): void => {

@@ -8,6 +8,8 @@
  */
 import type { BaseLink } from './base-link.ts';
 
+const EARLY_END_BYTES = 256 * 1024;
+
 export class Turn {
   /** Set by the relay, see `Reactor.onTurnEnd`. */
   onTurnEnd: () => boolean = () => true;
@@ -17,6 +19,7 @@ export class Turn {
   #held: BaseLink[] = [];
   #touched = false;
   #retry = false;
+  #readBytes = 0;
 
   /** @param wake makes sure that `end` is called soon; cheap to call again. */
   constructor(wake: () => void) {
@@ -48,8 +51,18 @@ export class Turn {
     return this.#touched || this.#retry || this.#dirty.length > 0 || this.#closing.length > 0;
   }
 
+  /**
+   * Counts bytes that a Node stream has read, and ends the turn early when they are many: libuv reads one socket up
+   * to 32 times in a row, and handlers see a backlog only when the turn is over. Must not be called from a handler.
+   */
+  countRead(count: number): void {
+    this.#readBytes += count;
+    if (this.#readBytes >= EARLY_END_BYTES) this.end();
+  }
+
   /** Ends the turn. Must not be called from a handler. */
   end(): void {
+    this.#readBytes = 0;
     if (this.#closing.length > 0) this.#tellClosed();
     if (this.#dirty.length === 0 && !this.#touched && !this.#retry) return;
     const retry = this.#retry;
