@@ -23,13 +23,15 @@ import { installAuthentication } from './authentication.ts';
 import { apiDefaults, type ApiDeps } from './deps.ts';
 import { installOpenapi, openapiRoute } from './openapi.ts';
 import { installProblems, methodGuard } from './problems.ts';
-import { eventRoutes, sessionRoutes, statementRoutes } from './routes/audit.ts';
 import { authRoutes } from './routes/auth.ts';
 import { databaseRoutes } from './routes/databases.ts';
+import { eventRoutes } from './routes/events.ts';
 import { grantRoutes } from './routes/grants.ts';
 import { healthRoutes } from './routes/health.ts';
 import { journalRoutes } from './routes/journal.ts';
 import { keyRoutes } from './routes/keys.ts';
+import { sessionRoutes } from './routes/sessions.ts';
+import { statementRoutes } from './routes/statements.ts';
 import { userRoutes } from './routes/users.ts';
 import { validatorCompiler } from './validation.ts';
 

@@ -8,7 +8,8 @@ import { failures, uidPage, type Api } from './typed.ts';
 
 const tags = ['grants'];
 
-export function grantRoutes(api: Api, { grants }: Access): void {
+export function grantRoutes(api: Api, access: Access): void {
+  const { grants } = access;
   api.get(
     '/grants',
     {
@@ -51,6 +52,10 @@ export function grantRoutes(api: Api, { grants }: Access): void {
     async (request) => grantView(await grants.get(actorOf(request), request.params.uid)),
   );
 
+  grantChangeRoutes(api, access);
+}
+
+function grantChangeRoutes(api: Api, { grants }: Access): void {
   api.patch(
     '/grants/:uid',
     {
