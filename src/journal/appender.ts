@@ -199,6 +199,8 @@ export class Appender implements JournalAppender {
     this.#dropUnfinished();
     if (this.#blockAt >= 0) this.#sealBlock();
     if (this.#sealer.failure !== '') {
+      // After a failed fsync the system may have dropped what a short write had already brought to the file.
+      this.#partial = 0;
       this.#refresh();
       return false;
     }
@@ -226,6 +228,18 @@ export class Appender implements JournalAppender {
       this.#lostWhy = this.#failure;
     }
     this.#lost += events;
+  }
+
+  /**
+   * Appends an event in a block of its own that is never encrypted and carries the given flag, so that `verify` reads it
+   * without a key.
+   */
+  appendOpenly(event: Uint8Array, flag: number): EventSeq {
+    this.#dropUnfinished();
+    if (this.#blockAt >= 0) this.#sealBlock();
+    const seq = this.appendEncoded(event);
+    this.#sealBlock(flag);
+    return seq;
   }
 
   get nextSeq(): EventSeq {
@@ -310,13 +324,14 @@ export class Appender implements JournalAppender {
     out.length += BLOCK_HEADER_BYTES;
   }
 
-  #sealBlock(): void {
+  /** @param open a flag that makes the block one that is not encrypted. */
+  #sealBlock(open = 0): void {
     const out = this.#out;
     const header = this.#blockAt;
     const payload = header + BLOCK_HEADER_BYTES;
-    const { cipher } = this.#segment;
+    const cipher = open === 0 ? this.#segment.cipher : null;
     const end = out.length;
-    let flags = this.#firstOfSegment ? FLAG_FIRST_OF_SEGMENT : 0;
+    let flags = open | (this.#firstOfSegment ? FLAG_FIRST_OF_SEGMENT : 0);
     if (cipher !== null) {
       flags |= FLAG_ENCRYPTED;
       out.ensure(GCM_TAG_BYTES);

@@ -45,6 +45,8 @@ export interface Disk {
   makeFolder(path: string): void;
   rename(from: string, to: string): void;
   remove(path: string): void;
+  /** Removes a folder and the files in it; nothing when it is not there. */
+  removeFolder(path: string): void;
   /** Makes names created in, renamed into or removed from the folder durable. */
   syncFolder(path: string): void;
   /** Bytes that are still free to us on the folder's file system. */

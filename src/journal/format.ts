@@ -10,16 +10,17 @@
  *     0   8  magic "DBWJSEG1"                        0  4  magic "DBWB"
  *     8   2  version, 1                              4  4  CRC-32 (IEEE) of bytes 8 … end of payload
  *    10   2  flags: 1 encrypted                      8  1  version, 1
- *    12   4  header length, 256                      9  1  flags: 1 encrypted, 2 first of its segment
- *    16   8  segment number                         10  2  0
- *    24   8  first block index                      12  4  payload length
- *    32   8  first event position                   16  8  block index, over the whole journal
- *    40   8  created, µs since 1970                 24  8  position of its first event
- *    48   8  key id (0 when not encrypted)          32  8  time of its first event, µs since 1970
- *    56  16  salt (0 when not encrypted)            40  8  time of its last event
- *    72   1  length of the origin                   48  4  number of events
- *    73   n  origin, ASCII, then zeros              52  4  0
- *   252   4  CRC-32 of bytes 0 … 251                56     payload
+ *    12   4  header length, 256                      9  1  flags: 1 encrypted, 2 first of its segment,
+ *    16   8  segment number                               4 holds a SegmentsDropped event
+ *    24   8  first block index                      10  2  0
+ *    32   8  first event position                   12  4  payload length
+ *    40   8  created, µs since 1970                 16  8  block index, over the whole journal
+ *    48   8  key id (0 when not encrypted)          24  8  position of its first event
+ *    56  16  salt (0 when not encrypted)            32  8  time of its first event, µs since 1970
+ *    72   1  length of the origin                   40  8  time of its last event
+ *    73   n  origin, ASCII, then zeros              48  4  number of events
+ *   252   4  CRC-32 of bytes 0 … 251                52  4  0
+ *                                                   56     payload
  *
  * Entry
  *     0  48  bytes 8 … 55 of the block header
@@ -38,6 +39,8 @@ export const FIRST_ENTRY_BYTES = 128;
 export const GCM_TAG_BYTES = 16;
 export const FLAG_ENCRYPTED = 1;
 export const FLAG_FIRST_OF_SEGMENT = 2;
+/** The block holds one SegmentsDropped event and is not encrypted. */
+export const FLAG_RETENTION = 4;
 export const MAX_ORIGIN_BYTES = 160;
 
 const SEGMENT_MAGIC = Buffer.from('DBWJSEG1', 'latin1');
@@ -61,6 +64,7 @@ export interface SegmentHeader {
 export interface BlockHeader {
   readonly encrypted: boolean;
   readonly firstOfSegment: boolean;
+  readonly retention: boolean;
   readonly payloadBytes: number;
   readonly index: number;
   readonly firstSeq: number;
@@ -210,11 +214,12 @@ export function decodeBlockHeader(bytes: Uint8Array, at: number): BlockHeader | 
 function decodeHeaderFields(bytes: Uint8Array, at: number): BlockHeader | string {
   if (bytes[at] !== VERSION) return `the block has format version ${bytes[at]}`;
   const flags = bytes[at + 1];
-  if (flags > 3 || bytes[at + 2] !== 0 || bytes[at + 3] !== 0 || getU32(bytes, at + 44) !== 0)
+  if (flags > 7 || bytes[at + 2] !== 0 || bytes[at + 3] !== 0 || getU32(bytes, at + 44) !== 0)
     return 'the block header has unknown flags';
   return {
     encrypted: (flags & FLAG_ENCRYPTED) !== 0,
     firstOfSegment: (flags & FLAG_FIRST_OF_SEGMENT) !== 0,
+    retention: (flags & FLAG_RETENTION) !== 0,
     payloadBytes: getU32(bytes, at + 4),
     index: getU64(bytes, at + 8),
     firstSeq: getU64(bytes, at + 16),

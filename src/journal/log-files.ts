@@ -1,0 +1,47 @@
+/** The small files of the log: entry bundles and the state file, and the error of a log that does not hold together. */
+import { crc32 } from 'node:zlib';
+import { AppError } from '../base/errors.ts';
+import type { Layout } from './layout.ts';
+
+/** Entry bundle: each entry behind its length, two bytes big-endian. */
+export function encodeBundle(entries: readonly Buffer[]): Buffer {
+  const parts: Buffer[] = [];
+  for (const entry of entries) parts.push(Buffer.of(entry.length >>> 8, entry.length & 0xff), entry);
+  return Buffer.concat(parts);
+}
+
+/** The entries of a bundle; `null` when it is not one. */
+export function decodeBundle(bytes: Uint8Array): Uint8Array[] | null {
+  const entries: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    if (at + 2 > bytes.length) return null;
+    const size = bytes[at] * 256 + bytes[at + 1];
+    if (at + 2 + size > bytes.length) return null;
+    entries.push(bytes.subarray(at + 2, at + 2 + size));
+    at += 2 + size;
+  }
+  return entries;
+}
+
+/** The state file: how far full tiles and bundles are durable. An optimisation; without it they are made again. */
+export function stateText(tilesSynced: number): string {
+  const text = `tiles-synced ${tilesSynced}\n`;
+  return `${text}${crc32(text).toString(16).padStart(8, '0')}\n`;
+}
+
+/** `tiles-synced` of a state file, or `null` when it is damaged. */
+export function parseState(text: string): number | null {
+  const found = /^tiles-synced (0|[1-9][0-9]{0,15})\n([0-9a-f]{8})\n$/.exec(text);
+  if (found === null) return null;
+  return stateText(Number(found[1])) === text ? Number(found[1]) : null;
+}
+
+export function lostSigned(layout: Layout, what: string): AppError {
+  return new AppError(
+    'corrupt',
+    'JOURNAL_CORRUPT',
+    `the journal in ${layout.folder} does not hold what was signed: ${what}. It is not opened, so that nothing is ` +
+      'overwritten. Run `dbwitness verify` to see where it is broken, then restore the folder from a backup, or move ' +
+      'it away (and keep it) to start a new journal',
+  );
+}
