@@ -72,7 +72,7 @@ describe('nextMessage', () => {
     expect(() => look(header(type, maxLength + 1), table)).toThrow(
       expect.objectContaining({
         code: 'WIRE_LENGTH_OUT_OF_RANGE',
-        details: expect.objectContaining({ maxLength }),
+        details: expect.objectContaining({ maxLength }) as unknown,
       }),
     );
   });

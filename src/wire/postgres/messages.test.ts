@@ -147,7 +147,7 @@ describe('frontend', () => {
       (out, message) => frontend.encodeExecute(out, message.portal, message.maxRows),
       (message, start, end) => {
         frontend.decodeExecute(message, start, end, view);
-        return { ...view };
+        return { portal: view.portal, maxRows: view.maxRows };
       },
     );
   });
@@ -168,7 +168,7 @@ describe('frontend', () => {
       (out, message) => encode(out, message.target, message.name),
       (message, start, end) => {
         decode(message, start, end, view);
-        return { ...view };
+        return { target: view.target, name: view.name };
       },
     );
     const other = Buffer.from('Xname\0');

@@ -213,7 +213,11 @@ export class WireClient {
           break;
         case 'ok':
           break;
-        default:
+        case 'kerberos5':
+        case 'gss':
+        case 'gss-continue':
+        case 'sspi':
+        case 'unknown':
           throw new Error(`this client does not know authentication ${message.kind}`);
       }
     }
