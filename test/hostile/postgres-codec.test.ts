@@ -3,6 +3,7 @@
  * kind `protocol`, as soon as the bytes that betray it are there, in bounded memory. What the proxy makes of it is tested
  * with the proxy.
  */
+import { randomInt } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { ByteWriter } from '../../src/base/bytes.ts';
 import { limits } from '../../src/base/limits.ts';
@@ -41,6 +42,7 @@ import {
   startupKind,
 } from '../../src/wire/postgres/startup.ts';
 import { decodeParameters } from '../../src/wire/postgres/values/decode.ts';
+import { Fuzzer } from '../integration/wire-postgres/fuzz.ts';
 import { decodeValue } from '../../src/wire/postgres/values/value.ts';
 
 const running = clientRunning();
@@ -285,5 +287,20 @@ describe('statements', () => {
       count: 65_535,
       truncated: true,
     });
+  });
+});
+
+describe('fuzzing', () => {
+  it('a few seconds of what `test/simulation/fuzz-postgres.ts` does for ten minutes', async () => {
+    const first = randomInt(2 ** 31);
+    const fuzzer = new Fuzzer();
+    for (let seed = first; seed < first + 4000; seed++)
+      await fuzzer.round(seed).catch((error: unknown) => {
+        throw new Error(`repeat with: node test/simulation/fuzz-postgres.ts --seconds 1 --seed ${seed}`, {
+          cause: error,
+        });
+      });
+    expect(fuzzer.counts.messages).toBeGreaterThan(10_000);
+    expect(fuzzer.counts.refusals).toBeGreaterThan(1000);
   });
 });

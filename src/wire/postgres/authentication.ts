@@ -8,7 +8,7 @@ import type { ByteWriter } from '../../base/bytes.ts';
 import { unreachable } from '../../base/assert.ts';
 import { Backend, Frontend } from './messages.ts';
 import { malformed, MessageReader, stringEnd } from './reader.ts';
-import { beginMessage, endMessage, writeString } from './writer.ts';
+import { beginMessage, endMessage, writeLatin1, writeString } from './writer.ts';
 
 export type Authentication =
   | { readonly kind: 'ok' }
@@ -90,7 +90,7 @@ export function encodeAuthentication(out: ByteWriter, message: Authentication): 
       out.raw(message.salt);
       break;
     case 'sasl':
-      for (const name of message.mechanisms) writeString(out, name);
+      for (const name of message.mechanisms) writeLatin1(out, name);
       out.u8(0);
       break;
     case 'gss-continue':
@@ -141,7 +141,7 @@ export function decodeSaslInitialResponse(bytes: Buffer, start: number, end: num
 
 export function encodeSaslInitialResponse(out: ByteWriter, message: SaslInitialResponse): void {
   const mark = beginMessage(out, Frontend.Password);
-  writeString(out, message.mechanism);
+  writeLatin1(out, message.mechanism);
   if (message.data === null) out.u32be(0xffff_ffff);
   else {
     out.u32be(message.data.length);

@@ -236,7 +236,7 @@ describe('authentication', () => {
         .map((salt) => ({ kind: 'md5' as const, salt: Buffer.from(salt) })),
       fc
         .array(
-          name.filter((mechanism) => /^[ -~]+$/.test(mechanism)),
+          name.filter((mechanism) => mechanism !== ''),
           { maxLength: 3 },
         )
         .map((mechanisms) => ({ kind: 'sasl' as const, mechanisms })),
@@ -275,7 +275,7 @@ describe('authentication', () => {
     roundTrip(
       clientAuthenticating,
       Frontend.Password,
-      fc.record({ mechanism: fc.constantFrom('SCRAM-SHA-256', 'x'), data: fc.option(bytes) }),
+      fc.record({ mechanism: name, data: fc.option(bytes) }),
       authentication.encodeSaslInitialResponse,
       authentication.decodeSaslInitialResponse,
     );
