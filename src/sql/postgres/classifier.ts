@@ -33,11 +33,13 @@ const MAX_CACHED_BYTES = 64 * 1024;
 const MAX_NESTING = 3;
 const MAX_NESTED_TEXTS = 8;
 
+const COMMENT_OPENERS = '/*'.repeat(8);
+
 const VERBS_WITH_SHAPE: ReadonlySet<string> = new Set(['select', 'insert', 'update', 'delete', 'merge']);
 
 const SYNTAX = unparsed('the parser does not accept this text');
 const NUL = unparsed('a zero byte in the text');
-const TOO_LONG = unparsed('the text is too long to be parsed at once');
+const TOO_LONG = unparsed('the text is too long, or too odd, to be parsed at once');
 const NO_PARSER = unparsed('the parser is restarting; try again');
 const NATIONAL = unparsed('a backslash in a national string without standard_conforming_strings');
 
@@ -75,6 +77,11 @@ export class Classifier {
     return this.#classifyWhole(text, start, end, simple);
   }
 
+  /** Whether this answer only says that the text was not tried. */
+  needsLong(answer: Classification): boolean {
+    return answer === TOO_LONG || answer === NO_PARSER;
+  }
+
   /** Keeps an answer that was found elsewhere (in a worker). */
   keep(text: Buffer, classification: Classification): void {
     if (text.length > MAX_CACHED_BYTES) return;
@@ -89,9 +96,9 @@ export class Classifier {
       const known = this.#byText.get(hash, text, start, end);
       if (known) return known;
     }
-    if (length > this.#maxBytes) return TOO_LONG;
+    if (length > this.#maxBytes || this.#isSlow(text, start, end)) return TOO_LONG;
     if (hasByte(text, 0, start, end)) return NUL;
-    if (!this.#parser.available) return NO_PARSER;
+    if (!this.#parser.isAvailable()) return NO_PARSER;
     const facts = this.#judge(text, start, end, 0);
     const classification = facts?.classification() ?? SYNTAX;
     const shape = this.#shape;
@@ -99,6 +106,14 @@ export class Classifier {
       this.#byShape.set(shape.hash, shape.bytes, 0, shape.length, classification);
     else if (keyed) this.#byText.set(hash, text, start, end, classification);
     return classification;
+  }
+
+  /**
+   * PostgreSQL's lexer looks at the rest of a run of comment openers at each of them, so that 8 KB of them take 30 ms:
+   * something for a worker with a time limit.
+   */
+  #isSlow(text: Buffer, start: number, end: number): boolean {
+    return this.#maxBytes !== Number.MAX_SAFE_INTEGER && text.subarray(start, end).includes(COMMENT_OPENERS);
   }
 
   #judge(text: Buffer, start: number, end: number, depth: number): Facts | null {

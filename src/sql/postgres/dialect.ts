@@ -70,7 +70,7 @@ export class PostgresDialect implements SqlDialect {
     settings: LexicalSettings = defaultLexicalSettings,
   ): Promise<Classification> {
     const known = this.#classifier.classify(text, start, end, settings);
-    if (known.parsed || end - start <= limits.maxInlineParseBytes) return known;
+    if (known.parsed || !this.#classifier.needsLong(known)) return known;
     // A text whose meaning depends on the session's settings must not be found by others.
     const keeps = settings.standardConformingStrings && isAsciiSafe(settings.clientEncoding);
     const copy = Buffer.from(text.subarray(start, end));

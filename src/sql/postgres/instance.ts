@@ -8,7 +8,6 @@
  *
  *   parse ─▶ current ──throws──▶ dropped; spare becomes current; a new spare is on its way
  */
-import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 /** What we use of Emscripten's module object; libpg-query's own wrapper would convert every text to a string first. */
@@ -22,15 +21,7 @@ interface ParserModule {
   _wasm_free_string(text: number): void;
 }
 
-/** The types of this global come with the DOM's, which we do not load. */
-interface WasmNamespace {
-  readonly Module: new (binary: Uint8Array) => object;
-  readonly Instance: new (compiled: object, imports: object) => object;
-}
-const wasm = (globalThis as unknown as { readonly WebAssembly: WasmNamespace }).WebAssembly;
-
 type ModuleFactory = (options: {
-  instantiateWasm: (imports: object, ready: (instance: object) => void) => void;
   print: (line: string) => void;
   printErr: (line: string) => void;
 }) => Promise<ParserModule>;
@@ -57,16 +48,8 @@ export class ParserInstance {
 
   static async load(): Promise<ParserInstance> {
     const require = createRequire(import.meta.url);
-    const binary = readFileSync(require.resolve('libpg-query/wasm/libpg-query.wasm'));
-    const compiled = new wasm.Module(binary);
     const factory = require('libpg-query/wasm/libpg-query.js') as ModuleFactory;
-    const instance = new ParserInstance(() =>
-      factory({
-        instantiateWasm: (imports, ready) => ready(new wasm.Instance(compiled, imports)),
-        print: ignore,
-        printErr: ignore,
-      }),
-    );
+    const instance = new ParserInstance(() => factory({ print: ignore, printErr: ignore }));
     await instance.ready();
     return instance;
   }
@@ -79,9 +62,19 @@ export class ParserInstance {
     return this.#pending;
   }
 
-  /** `false` for the rest of a turn in which every spare broke: answers are `null` then, and say nothing of the text. */
-  get available(): boolean {
-    return this.#current !== null || this.#spares.length > 0;
+  /**
+   * Whether there is an instance to ask. `false` for the rest of a turn in which every spare broke: answers would be
+   * `null`, and say nothing of the text.
+   */
+  isAvailable(): boolean {
+    if (this.#current !== null || this.#spares.length > 0) return true;
+    this.#refillSoon();
+    return false;
+  }
+
+  /** WebAssembly memory of the current instance. */
+  get heapBytes(): number {
+    return this.#current?.HEAPU8.length ?? 0;
   }
 
   /** The parse tree as JSON. The text must not hold a NUL: C would stop there. */
@@ -142,7 +135,12 @@ export class ParserInstance {
 
   #replace(): void {
     this.#current = this.#spares.pop() ?? null;
-    void this.ready();
+    this.#refillSoon();
+  }
+
+  #refillSoon(): void {
+    // Failing leaves no instance; the next text that finds none tries again, and is unparsed until then.
+    this.ready().catch(ignore);
   }
 
   async #refill(): Promise<void> {

@@ -15,7 +15,7 @@
 import { limits } from '../../base/limits.ts';
 import type { LexicalSettings, Redaction } from '../dialect.ts';
 import { isAsciiSafe, maskMultibyte } from './encoding.ts';
-import { Lexer, type StringKind, Token, type TokenKind } from './lexer.ts';
+import { isIdentifierPart, Lexer, type StringKind, Token, type TokenKind } from './lexer.ts';
 import { mayHoldSecret } from './secret-scan.ts';
 
 const HIDDEN = Buffer.from("'***'");
@@ -110,18 +110,38 @@ class Scope {
     );
   }
 
+  /**
+   * For text that is not understood. A quote too many or too few in a password turns literals inside out; where one is
+   * glued to what follows, or does not end, nothing behind the first is kept.
+   */
   everyLiteral(): Edit[] {
+    const literals = this.#items.filter((item) => isLiteral(item) || this.#hasDollar(item));
+    const [first] = literals;
+    if (first !== undefined && literals.some((item) => this.#isGlued(item)))
+      return [{ start: first.start, end: this.#end, replacement: HIDDEN }];
     const comments = this.#items
       .filter((item) => item.kind === Token.comment)
       .flatMap((item) => this.#within(item.start + 2, item.end) ?? [hide(item)]);
-    return [...this.#items.filter(isLiteral).map(hide), ...comments].sort((a, b) => a.start - b.start);
+    return [...literals.map(hide), ...comments].sort((a, b) => a.start - b.start);
+  }
+
+  #isGlued(item: Item): boolean {
+    return (
+      item.kind === Token.unterminated || (item.end < this.#end && isIdentifierPart(this.#text[item.end]))
+    );
+  }
+
+  /** `PASSWORD$$x$$` is one identifier, but was not meant as one. */
+  #hasDollar(item: Item): boolean {
+    return item.kind === Token.word && this.#latin1(item).includes('$');
   }
 
   edits(): Edit[] {
     const hidden = this.#hiddenByNeighbours();
     const edits: Edit[] = [];
     for (const [index, item] of this.#items.entries()) {
-      if (hidden.has(index)) edits.push(hide(item));
+      if (hidden.has(index) || (this.#hasDollar(item) && SECRET_NAME.test(this.#name(item))))
+        edits.push(hide(item));
       else if (isLiteral(item)) edits.push(...this.#insideLiteral(item));
       else if (item.kind === Token.comment) edits.push(...(this.#within(item.start + 2, item.end) ?? []));
     }
@@ -161,7 +181,7 @@ class Scope {
     for (; at >= 0; at--) {
       const item = this.#items[at];
       if (item.kind === Token.comment) continue;
-      const isOperator = item.kind === Token.symbol && '=:>'.includes(this.#latin1(item));
+      const isOperator = item.kind === Token.symbol && '=:>&'.includes(this.#latin1(item));
       if (!isOperator && this.#name(item) !== 'to') break;
       assigned = true;
     }
