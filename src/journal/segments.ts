@@ -2,6 +2,7 @@
  * Reading segment files block by block: one scanner for everybody who does (sealer, recovery, reader, verify), with the
  * same idea of what a whole block is.
  */
+import { systemErrorCode } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { type Disk, type DiskFile, readFully } from './disk.ts';
 import {
@@ -195,8 +196,18 @@ export class ChainCursor {
 
   /** Moves to the segment that starts with the next block; a string says why not. */
   moveOn(): string | null {
-    const next = openSegment(this.#disk, this.#layout, this.nextBlock, this.#mode);
+    let next: ReadableSegment | string;
+    try {
+      next = openSegment(this.#disk, this.#layout, this.nextBlock, this.#mode);
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT') throw error;
+      next = 'it is gone';
+    }
     if (typeof next === 'string') return next;
+    if (next.header.firstSeq !== this.nextSeq) {
+      next.file.close();
+      return 'the segment does not continue the events of the one before it';
+    }
     this.segment.file.close();
     this.segment = next;
     this.scanner = new BlockScanner(next.file, SEGMENT_HEADER_BYTES, this.#checked);
