@@ -9,7 +9,7 @@
  */
 import { isAppError } from '../../../base/errors.ts';
 import { limits } from '../../../base/limits.ts';
-import type { StatementSpan } from '../../../model/statement.ts';
+import type { Classification, StatementSpan } from '../../../model/statement.ts';
 import { MessageCursor, nextMessage } from '../../../wire/postgres/framing.ts';
 import {
   BindView,
@@ -37,7 +37,7 @@ import { malformedRefusal, oversizedRefusal, refusal, type Refusal, SQLSTATE } f
 import { COPY_FAIL, UNPARSABLE_PARSE, UNPARSABLE_QUERY } from './refusal.ts';
 import { Request, RequestKind } from './requests.ts';
 import type { PgSession } from './session.ts';
-import { declaredName } from './sql-names.ts';
+import { mayDeclare } from './sql-names.ts';
 import { type InFlight, Portal, StatementText } from './statement.ts';
 import { StatementKind } from '../recorder.ts';
 
@@ -284,10 +284,21 @@ export class Frontend {
       this.#decideElsewhere(bytes, at, next, start, end, spans);
       return;
     }
-    let why = s.admission(spans.length || 1);
-    for (let i = 0; why === null && s.controlled && i < spans.length; i++)
-      why = s.decide(s.sql.classify(bytes, spans[i].start, spans[i].end, s.lexical));
+    const why = s.admission(spans.length || 1) ?? (s.controlled ? this.#decideAll(bytes, spans) : null);
     this.#queryDecided(bytes, at, next, spans, why);
+  }
+
+  /** The first refusal among the statements of a Query. */
+  #decideAll(bytes: Buffer, spans: readonly StatementSpan[]): Refusal | null {
+    const s = this.#s;
+    const prepared = new Map<string, Classification>();
+    for (const span of spans) {
+      const classification = s.sql.classify(bytes, span.start, span.end, s.lexical);
+      const why = s.decide(classification, prepared);
+      if (why) return why;
+      if (classification.prepares !== '') prepared.set(classification.prepares, classification);
+    }
+    return null;
   }
 
   #queryDecided(
@@ -309,8 +320,7 @@ export class Frontend {
     if (spans.length === 0) statements.push(this.#announceText(bytes, start, next - 1));
     for (const span of spans) {
       statements.push(this.#announceText(bytes, span.start, span.end));
-      const declared = declaredName(bytes, span.start, span.end);
-      if (declared !== null) s.declareBySql(request, declared, bytes, span);
+      if (mayDeclare(bytes, span.start)) s.declareBySql(request, bytes, span);
     }
     request.statements = statements;
     s.account.statements += statements.length;

@@ -41,8 +41,8 @@ import type { PgContext } from './context.ts';
 import { SQLSTATE } from './refusal.ts';
 
 export interface LoginSettings {
-  /** `null`: no certificate, TLS is refused. */
-  readonly tls: ServerTlsOptions | null;
+  /** TLS for handshakes that start now; `null`: not offered. */
+  readonly tls: () => ServerTlsOptions | null;
   /** Ask for the password in clear inside TLS, for clients without SCRAM. */
   readonly allowCleartext: boolean;
   /** Clients must use TLS. */
@@ -111,22 +111,24 @@ export async function logIn(
       case 'ssl': {
         if (asked[packet.kind] || progress.link.tls) throw twice(packet.kind);
         asked = { ...asked, [packet.kind]: true };
-        const accept = packet.kind === 'ssl' && settings.tls !== null;
+        const tls = packet.kind === 'ssl' ? settings.tls() : null;
+        const accept = tls !== null;
         if (accept && reader.leftover > 0) throw earlyBytes();
         progress.link.send(Buffer.from([accept ? 0x53 : ENCRYPTION_REFUSED]));
-        if (!accept || !settings.tls) break;
-        progress.link = await progress.link.startServerTls(settings.tls);
+        if (!accept) break;
+        progress.link = await progress.link.startServerTls(tls);
         reader = new HandshakeReader(progress.link);
         break;
       }
-      case 'tls':
-        if (!settings.tls)
+      case 'tls': {
+        const tls = settings.tls();
+        if (!tls)
           throw new LoginError(
             SQLSTATE.featureNotSupported,
             'TLS is not offered here',
             'direct TLS without a certificate',
           );
-        progress.link = await progress.link.startServerTls(settings.tls, packet.head);
+        progress.link = await progress.link.startServerTls(tls, packet.head);
         if (progress.link.tls?.alpn !== 'postgresql')
           throw new LoginError(
             SQLSTATE.protocolViolation,
@@ -135,6 +137,7 @@ export async function logIn(
           );
         reader = new HandshakeReader(progress.link);
         break;
+      }
       case 'startup':
         return new ClientLogin(context, settings, progress, reader, packet.startup).run();
     }

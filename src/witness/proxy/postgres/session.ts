@@ -30,6 +30,7 @@ import { NameView } from './names.ts';
 import { PgRecords } from './records.ts';
 import { errorResponse, refusal, type Refusal, SQLSTATE } from './refusal.ts';
 import { Request, RequestKind, RequestQueue } from './requests.ts';
+import { declaredName } from './sql-names.ts';
 import { InFlight, type Portal, StatementText } from './statement.ts';
 import { XidProbe } from './xid.ts';
 
@@ -291,11 +292,19 @@ export class PgSession implements ProxySession {
     return this.generalRefusal();
   }
 
-  decide(classification: Classification): Refusal | null {
-    const decision = decide(classification, this.permit.controls);
-    if (decision.allowed) return null;
+  /** @param batch what earlier statements of the same Query prepare. */
+  decide(
+    classification: Classification,
+    batch: ReadonlyMap<string, Classification> | null = null,
+  ): Refusal | null {
+    const decision = decide(classification, this.permit.controls, {
+      readOnlyIsSessionDefault: true, // set at start-up, see parameters.ts
+      prepared: (name) =>
+        batch?.get(name) ?? this.predicted.statements.get(protocolName(name))?.classification ?? undefined,
+    });
+    if (decision.allow) return null;
     const state = decision.control === 'read_only' ? SQLSTATE.readOnly : SQLSTATE.insufficientPrivilege;
-    return refusal(state, decision.message, decision.hint);
+    return refusal(state, decision.reason, decision.hint);
   }
 
   preparedLimitRefusal(): Refusal | null {
@@ -403,9 +412,22 @@ export class PgSession implements ProxySession {
   }
 
   /** `PREPARE name AS …` in a Query: the name can be bound by protocol messages once it has succeeded. */
-  declareBySql(request: Request, name: string, bytes: Buffer, span: StatementSpan): void {
+  declareBySql(request: Request, bytes: Buffer, span: StatementSpan): void {
+    const classification = this.controlled
+      ? this.sql.classify(bytes, span.start, span.end, this.lexical)
+      : null;
+    const name = classification
+      ? protocolName(classification.prepares)
+      : (declaredName(bytes, span.start, span.end) ?? '');
+    if (name === '') return;
     const { text, redacted } = this.sql.redactSecrets(bytes, span.start, span.end, this.lexical);
-    const declared = new StatementText(Buffer.from(text), redacted, span.end - span.start, [], null);
+    const declared = new StatementText(
+      Buffer.from(text),
+      redacted,
+      span.end - span.start,
+      [],
+      classification,
+    );
     request.declares ??= [];
     request.declares.push([name, declared]);
     this.predicted.setStatement(name, declared);
@@ -629,6 +651,11 @@ export function journalRefusal(failure: string): Refusal {
     'Tell an administrator; statements are accepted again as soon as the journal can be written.',
     failure,
   );
+}
+
+/** A name of SQL's (UTF-8) as the protocol's messages spell it in our maps: one character per byte. */
+function protocolName(name: string): string {
+  return Buffer.from(name, 'utf8').toString('latin1');
 }
 
 const EMPTY = Buffer.alloc(0);

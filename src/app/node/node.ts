@@ -1,0 +1,281 @@
+/**
+ * A node: the one place that constructs things. Two processes:
+ *
+ *   node process (this one)                             relay process (relay/main.ts)
+ *     vault ─ store (PGlite thread | PostgreSQL)           reactor ─ proxy ─ journal ─ sealer thread
+ *     access ◀── IPC: log-ins, permits, notices ──────────▶
+ *     indexer thread ◀── follows the journal's files ────── segments/
+ *     API on TCP, and on the control socket (mode 0600) for the machine's administrator
+ *
+ * Start: vault, relay (journal first: without it nothing is let through), store, access, API. A store that is not there
+ * yet (PostgreSQL down) does not stop the relay from starting; log-ins wait for it.
+ */
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { type Access, createAccess } from '../../access/access.ts';
+import { LOCAL_ADMIN } from '../../access/actor.ts';
+import { openVault, type Vault } from '../../access/vault.ts';
+import { createApi } from '../../api/api.ts';
+import { systemClock } from '../../base/clock.ts';
+import { messageOf } from '../../base/errors.ts';
+import { JournalReader } from '../../journal/reader.ts';
+import { type IndexerThread, startIndexer } from '../../store/indexer-thread.ts';
+import { applyRetention } from '../../store/partitions.ts';
+import { openStore, type Store } from '../../store/store.ts';
+import { type Config, packageVersion } from '../config.ts';
+import type { ListenerAddress } from '../relay/protocol.ts';
+import { NodeJournalReads } from './journal-reads.ts';
+import { createMetrics } from './metrics.ts';
+import { RelayProcess } from './relay-process.ts';
+
+const RETENTION_INTERVAL_MS = 3_600_000;
+
+export interface Node {
+  readonly access: Access;
+  readonly listening: readonly ListenerAddress[];
+  /** `null` when the TCP listener is off. */
+  readonly apiAddress: string | null;
+  /** Printed once, at the first start, when no password was given; else `null`. */
+  readonly generatedAdminPassword: string | null;
+  stop(): Promise<void>;
+}
+
+/** Where things of a node are in its data folder. */
+export function pathsOf(dataDir: string): { journal: string; tls: string; socket: string; state: string } {
+  return {
+    journal: join(dataDir, 'journal'),
+    tls: join(dataDir, 'tls'),
+    socket: join(dataDir, 'control.sock'),
+    state: join(dataDir, 'node.json'),
+  };
+}
+
+/** Purpose of the vault's subkey that encrypts the journal. */
+export const JOURNAL_KEY_PURPOSE = 'journal';
+
+/** Starts everything; rejects with an AppError that says what is wrong, with nothing left running. */
+export async function startNode(config: Config, logger: Logger): Promise<Node> {
+  const started: (() => Promise<unknown>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const end of started.splice(0).reverse())
+      await end().catch((error: unknown) => logger.error(messageOf(error)));
+  };
+  try {
+    return await construct(config, logger, started, stop);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function construct(
+  config: Config,
+  logger: Logger,
+  started: (() => Promise<unknown>)[],
+  stop: () => Promise<void>,
+): Promise<Node> {
+  const paths = pathsOf(config.dataDir);
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  const vault = await openVault({ ...config, dataDir: config.dataDir });
+  const relay = new RelayProcess({
+    clock: systemClock,
+    settings: relaySettings(config, vault),
+    log: (level, message) => logger[level]({ part: 'relay' }, message),
+  });
+  await relay.start();
+  started.push(() => relay.stop());
+
+  const store = await openStore({ dsn: config.dsn, dataDir: config.dataDir });
+  started.push(() => store.close());
+  const access = await createAccess({
+    db: store.db,
+    clock: systemClock,
+    vault,
+    journal: relay,
+    onBackgroundError: (error) => logger.warn({ part: 'access' }, messageOf(error)),
+  });
+  started.push(() => access.close());
+  relay.serve(access.authority);
+  const generatedAdminPassword = await firstAdmin(access, config);
+
+  const journalKey = config.journalEncryption ? vault.subkey(JOURNAL_KEY_PURPOSE) : null;
+  const reader = JournalReader.open(paths.journal, { key: journalKey });
+  started.push(() => reader.close());
+  const indexer = startIndexer({
+    module: new URL(`./indexer-worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
+    store,
+    journal: { dir: paths.journal, ...(journalKey ? { key: journalKey } : {}) },
+    journalName: reader.origin,
+  });
+  started.push(() => indexer.stop());
+  retainRegularly(config, relay, store, logger, started);
+  const apis = await serveApi({ config, logger, store, access, relay, indexer, reader, paths, started });
+  await writeState(config, paths.state, apis.address, relay);
+  started.push(() => rm(paths.state, { force: true }));
+  return { access, listening: relay.listening, apiAddress: apis.address, generatedAdminPassword, stop };
+}
+
+function relaySettings(
+  config: Config,
+  vault: Vault,
+): ConstructorParameters<typeof RelayProcess>[0]['settings'] {
+  const paths = pathsOf(config.dataDir);
+  return {
+    node: config.node,
+    version: packageVersion(),
+    journalFolder: paths.journal,
+    journalKey: config.journalEncryption
+      ? Buffer.from(vault.subkey(JOURNAL_KEY_PURPOSE)).toString('base64')
+      : '',
+    journalReserveBytes: config.journalReserveBytes,
+    cosigner: config.cosignerUrl === '' ? null : { url: config.cosignerUrl, key: config.cosignerKey },
+    driver: config.reactor,
+    listenPostgres: config.listenPostgres,
+    maxStatementBytes: config.maxStatementBytes,
+    allowCleartext: config.cleartextPasswords,
+    requireTls: config.tls === 'required',
+    certificateLogin: config.clientCertificateLogin,
+    tls:
+      config.tls === 'off'
+        ? null
+        : {
+            certFile: config.tlsCertFile,
+            keyFile: config.tlsKeyFile,
+            folder: paths.tls,
+            clientCaFile: config.tlsClientCaFile,
+          },
+  };
+}
+
+/** At the first start there is nobody: makes `admin`. Returns the password when it was generated. */
+async function firstAdmin(access: Access, config: Config): Promise<string | null> {
+  const { items } = await access.users.list(LOCAL_ADMIN, { limit: 1, after: null });
+  if (items.length > 0) return null;
+  const password = config.adminPassword || randomBytes(15).toString('base64url');
+  await access.users.create(LOCAL_ADMIN, { username: 'admin', password, roles: ['admin'] });
+  return config.adminPassword ? null : password;
+}
+
+interface ApiParts {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly store: Store;
+  readonly access: Access;
+  readonly relay: RelayProcess;
+  readonly indexer: IndexerThread;
+  readonly reader: JournalReader;
+  readonly paths: ReturnType<typeof pathsOf>;
+  readonly started: (() => Promise<unknown>)[];
+}
+
+async function serveApi(parts: ApiParts): Promise<{ address: string | null }> {
+  const { config, logger, store, access, relay, indexer, reader, paths, started } = parts;
+  const deps = {
+    access,
+    db: store.db,
+    journal: new NodeJournalReads(reader, paths.journal),
+    ready: async () => readiness(store, relay, indexer),
+    metrics: createMetrics({ relay, indexer: () => indexer.status }),
+    version: packageVersion(),
+    logger: logger.child({ part: 'api' }),
+  };
+  const local = await createApi({ ...deps, options: { localAdmin: true } });
+  started.push(() => local.close());
+  await listenOnSocket(local, paths.socket);
+  if (!config.listenApi) return { address: null };
+  const api = await createApi({ ...deps, options: { trustedProxies: config.trustedProxies } });
+  started.push(() => api.close());
+  const { host, port } = config.listenApi;
+  await api.listen({ host: host === '' ? '::' : host, port });
+  const bound = api.addresses()[0];
+  const shown =
+    host === '' || host === '::' || host === '0.0.0.0'
+      ? 'localhost'
+      : host.includes(':')
+        ? `[${host}]`
+        : host;
+  return { address: `http://${shown}:${typeof bound === 'object' ? bound.port : port}` };
+}
+
+async function listenOnSocket(api: FastifyInstance, path: string): Promise<void> {
+  await rm(path, { force: true }); // left by a run that was killed; the journal's lock has told us that it is gone
+  // Nobody else may reach it, not even for the moment between bind and chmod.
+  const umask = process.umask(0o177);
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await api.listen({ path });
+  } finally {
+    process.umask(umask);
+  }
+  await chmod(path, 0o600);
+}
+
+async function readiness(
+  store: Store,
+  relay: RelayProcess,
+  indexer: IndexerThread,
+): Promise<{ ready: boolean; checks: Record<string, string> }> {
+  const { report } = relay;
+  const journal =
+    report === null
+      ? 'the relay is not running'
+      : report.journal.state === 'open'
+        ? 'ok'
+        : report.journal.failure;
+  const storeState = await store.db
+    .selectFrom('settings')
+    .select('name')
+    .limit(1)
+    .execute()
+    .then(
+      () => 'ok',
+      (error: unknown) => messageOf(error),
+    );
+  const { state, failure } = indexer.status;
+  return {
+    // A slow or absent index delays nobody, so it does not make the node unready.
+    ready: journal === 'ok' && storeState === 'ok',
+    checks: { journal, store: storeState, index: state === 'failing' ? failure : state },
+  };
+}
+
+function retainRegularly(
+  config: Config,
+  relay: RelayProcess,
+  store: Store,
+  logger: Logger,
+  started: (() => Promise<unknown>)[],
+): void {
+  const { retentionDays } = config;
+  if (retentionDays === null) return;
+  const retain = async (): Promise<void> => {
+    const beforeUs = systemClock.wallUs() - retentionDays * 86_400_000_000;
+    await relay.dropSegments(beforeUs);
+    await applyRetention(store, beforeUs);
+  };
+  const run = (): void =>
+    void retain().catch((error: unknown) => logger.warn({ part: 'retention' }, messageOf(error)));
+  run();
+  const timer = setInterval(run, RETENTION_INTERVAL_MS);
+  started.push(async () => clearInterval(timer));
+}
+
+/** What the command line needs to find this node; no secrets. */
+async function writeState(
+  config: Config,
+  path: string,
+  api: string | null,
+  relay: RelayProcess,
+): Promise<void> {
+  const state = {
+    pid: process.pid,
+    relay_pid: relay.pid,
+    node: config.node,
+    api,
+    listening: relay.listening,
+  };
+  await writeFile(path, `${JSON.stringify(state)}\n`, { mode: 0o600 });
+}

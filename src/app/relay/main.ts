@@ -1,0 +1,145 @@
+/**
+ * The relay's process: reactor, journal, proxy, and nothing else on this event loop. Started by the node's process,
+ * which hands over the settings as JSON in DBW_RELAY_SETTINGS and serves its questions over IPC. Ends with it.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { systemClock } from '../../base/clock.ts';
+import { isAppError, messageOf } from '../../base/errors.ts';
+import { limits } from '../../base/limits.ts';
+import { openJournal } from '../../journal/journal.ts';
+import { loadPostgresDialect } from '../../sql/postgres/dialect.ts';
+import type { ServerTlsOptions } from '../../transport/link.ts';
+import { createReactor } from '../../transport/reactor.ts';
+import { ServerCertificate } from '../../transport/tls.ts';
+import { Proxy } from '../../witness/proxy/proxy.ts';
+import { Channel } from '../ipc.ts';
+import type { NodeMethods, RelayMethods } from './protocol.ts';
+import { RemoteAuthority } from './remote-authority.ts';
+import type { RelaySettings } from './settings.ts';
+
+const settings = JSON.parse(process.env['DBW_RELAY_SETTINGS'] ?? '{}') as RelaySettings;
+delete process.env['DBW_RELAY_SETTINGS'];
+
+// Ctrl-C reaches the whole process group; the node's process decides when the relay ends.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+
+const channel = new Channel<RelayMethods, NodeMethods>(process, () => void shutdown());
+const report = (level: 'info' | 'warn' | 'error', message: string): void =>
+  channel.notify('log', { level, message });
+let shutdown: () => Promise<void> = () => Promise.resolve(process.exit(0));
+
+async function start(): Promise<void> {
+  const reactor = createReactor({
+    driver: settings.driver,
+    report: (error) => report('warn', error.message),
+  });
+  const journal = await openJournal({
+    folder: settings.journalFolder,
+    node: settings.node,
+    version: settings.version,
+    clock: systemClock,
+    encryptionKey: settings.journalKey ? Buffer.from(settings.journalKey, 'base64') : null,
+    reserveBytes: settings.journalReserveBytes,
+    cosigner: settings.cosigner,
+    onCosigned: (problem) => {
+      if (problem !== '') report('warn', `the checkpoint was not cosigned: ${problem}`);
+    },
+  });
+  const sql = await loadPostgresDialect();
+  const proxy = new Proxy({
+    reactor,
+    journal,
+    authority: new RemoteAuthority(channel),
+    clock: systemClock,
+    postgres: {
+      sql,
+      login: {
+        tls: await serverTls(),
+        allowCleartext: settings.allowCleartext,
+        requireTls: settings.requireTls,
+        certificateLogin: settings.certificateLogin,
+      },
+    },
+    maxStatementBytes: settings.maxStatementBytes,
+    report,
+  });
+  channel.handle('append', (event) => {
+    proxy.turn.touch();
+    const seq = journal.appendEncoded(event);
+    return new Promise((resolve) => journal.whenDurable(seq + 1, () => resolve({ seq })));
+  });
+  channel.handle('dropSegments', (policy) => journal.dropSegments(policy));
+  channel.handle('hasSession', (uid) => [...proxy.registry].some((session) => session.uid === uid));
+  channel.handle('shutdown', () => void shutdown());
+  shutdown = once(async () => {
+    await proxy.close(limits.shutdownGraceMs);
+    await journal.close();
+    await reactor.close();
+    process.exit(0);
+  });
+  journal.onStatus((status) =>
+    report(
+      status.state === 'open' ? 'info' : 'error',
+      status.state === 'open'
+        ? 'the journal takes records again'
+        : `the journal cannot be written: ${status.failure}`,
+    ),
+  );
+  const listening = [];
+  if (settings.listenPostgres) {
+    const listener = await proxy.listenPostgres(settings.listenPostgres);
+    listening.push({ engine: 'postgres' as const, host: listener.host, port: listener.port });
+  }
+  channel.notify('listening', listening);
+  reportRegularly(proxy, journal);
+}
+
+function reportRegularly(proxy: Proxy, journal: Awaited<ReturnType<typeof openJournal>>): void {
+  const delay = monitorEventLoopDelay({ resolution: 20 });
+  delay.enable();
+  setInterval(() => {
+    const { state, failure } = journal.status;
+    channel.notify('report', {
+      counters: proxy.metrics.snapshot(),
+      sessions: proxy.registry.size,
+      journal: { state, failure, nextSeq: journal.nextSeq, durable: journal.durable },
+      loopDelayMs: delay.max / 1e6,
+      rssBytes: process.memoryUsage.rss(),
+    });
+    delay.reset();
+  }, 1_000).unref();
+}
+
+/** The listener's TLS, read again when its files change. */
+async function serverTls(): Promise<() => ServerTlsOptions | null> {
+  const { tls } = settings;
+  if (!tls) return () => null;
+  const certificate = await ServerCertificate.load({
+    ...tls,
+    now: () => new Date(systemClock.wallUs() / 1000),
+  });
+  certificate.watch(
+    () => report('info', 'the TLS certificate was read again'),
+    (error) => report('warn', error.message),
+  );
+  return () => ({
+    secureContext: certificate.secureContext,
+    alpnProtocols: ['postgresql'],
+    requestClientCertificate: tls.clientCaFile !== '',
+    handshakeTimeoutMs: limits.authenticationTimeoutMs,
+  });
+}
+
+function once(action: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | null = null;
+  return () => (running ??= action());
+}
+
+start().catch((error: unknown) => {
+  channel.notify('failed', {
+    code: isAppError(error) ? error.code : 'APP_RELAY_START',
+    message: messageOf(error),
+  });
+  setTimeout(() => process.exit(1), 100);
+});

@@ -1,0 +1,72 @@
+/** The methods between the relay's process and the node's. */
+import type {
+  AuthorityNotice,
+  EngineName,
+  GrantUsage,
+  LoginChallenge,
+  PermitResult,
+  ScramVerifierMatch,
+} from '../../model/access.ts';
+import type { JournalState } from '../../model/journal.ts';
+
+/** What the relay says of itself once a second. */
+export interface RelayReport {
+  readonly counters: Record<string, number>;
+  readonly sessions: number;
+  readonly journal: {
+    readonly state: JournalState;
+    readonly failure: string;
+    readonly nextSeq: number;
+    readonly durable: number;
+  };
+  /** Largest delay of the relay's event loop since the last report, milliseconds. */
+  readonly loopDelayMs: number;
+  readonly rssBytes: number;
+}
+
+export interface ListenerAddress {
+  readonly engine: EngineName;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Answered by the node's process. */
+export interface NodeMethods {
+  readonly challenge: {
+    body: { user: string; database: string; engine: EngineName; clientAddress: string };
+    answer: LoginChallenge;
+  };
+  readonly checkSecret: {
+    body: { user: string; secret: string; clientAddress: string };
+    answer: ScramVerifierMatch | null;
+  };
+  readonly permit: {
+    body: { userUid: string; database: string; engine: EngineName; credentialUid: string };
+    answer: PermitResult;
+  };
+  readonly proved: {
+    body: { user: string; clientAddress: string; credentialUid: string | null };
+    answer: void;
+  };
+  readonly usage: { body: readonly GrantUsage[]; answer: void };
+  readonly report: { body: RelayReport; answer: void };
+  readonly listening: { body: readonly ListenerAddress[]; answer: void };
+  readonly log: { body: { level: 'info' | 'warn' | 'error'; message: string }; answer: void };
+  /** The relay could not start; it ends. */
+  readonly failed: { body: { code: string; message: string }; answer: void };
+  [method: string]: { readonly body: unknown; readonly answer: unknown };
+}
+
+/** Answered by the relay's process. */
+export interface RelayMethods {
+  /** Appends an encoded Event; answered when it is on stable storage. */
+  readonly append: { body: Uint8Array; answer: { seq: number } };
+  readonly notice: { body: AuthorityNotice; answer: void };
+  /** Whether the session runs here. */
+  readonly hasSession: { body: string; answer: boolean };
+  /** Drops journal segments whose newest event is older. */
+  readonly dropSegments: { body: { olderThanUs: number }; answer: { segments: number; bytes: number } };
+  /** Ends the process: no new sessions, running statements may finish, the journal is closed. */
+  readonly shutdown: { body: null; answer: void };
+  [method: string]: { readonly body: unknown; readonly answer: unknown };
+}
