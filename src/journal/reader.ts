@@ -10,6 +10,7 @@ import { watch } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fromBinary } from '@bufbuild/protobuf';
 import { AppError, systemErrorCode } from '../base/errors.ts';
+import { type Uid, uidToBytes } from '../base/ids.ts';
 import { type Event, EventSchema } from '../model/events.ts';
 import { checkMasterKey, blockKey, decryptPayload, openSegmentKey } from './crypt.ts';
 import type { Disk } from './disk.ts';
@@ -129,6 +130,12 @@ export class JournalReader {
 
   /** The events from position `fromSeq`, or from the oldest that is there, to the present end. */
   *events(fromSeq = 0): Generator<JournalEvent> {
+    for (const block of this.blocksFrom(fromSeq))
+      for (const one of decodeBlock(block)) if (one.seq >= fromSeq) yield one;
+  }
+
+  /** The blocks from the one that holds position `fromSeq`, or from the oldest that is there, to the present end. */
+  *blocksFrom(fromSeq: number): Generator<JournalBlock> {
     const first = listSegments(this.#disk, this.#layout)[0];
     if (first === undefined) return;
     let fromBlock = first;
@@ -137,8 +144,29 @@ export class JournalReader {
       fromBlock = place.header.index;
       place.cursor.close();
     }
-    for (const block of this.blocks(fromBlock))
-      for (const one of decodeBlock(block)) if (one.seq >= fromSeq) yield one;
+    yield* this.blocks(fromBlock);
+  }
+
+  /**
+   * The events of one statement in order: StatementStarted, chunks, StatementFinished. `fromSeq` to `toSeq` (inclusive) bound the search.
+   */
+  *statementEvents(session: Uid, ordinal: number, fromSeq: number, toSeq: number): Generator<JournalEvent> {
+    const place = this.#seek(fromSeq);
+    if (place === null) return;
+    const fromBlock = place.header.index;
+    place.cursor.close();
+    const uid = uidToBytes(session);
+    for (const block of this.blocks(fromBlock)) {
+      if (block.firstSeq > toSeq) return;
+      // A look for the session's bytes is far cheaper than decoding everybody else's events.
+      if (!block.payload.includes(uid)) continue;
+      for (const one of decodeBlock(block)) {
+        if (one.seq < fromSeq || one.seq > toSeq || Buffer.compare(one.event.sessionUid, uid) !== 0) continue;
+        const of = ordinalOf(one.event);
+        if (of === ordinal) yield one;
+        if (of === ordinal && one.event.body.case === 'statementFinished') return;
+      }
+    }
   }
 
   /**
@@ -400,6 +428,19 @@ export class JournalReader {
       'JOURNAL_CORRUPT',
       `the journal in ${this.#layout.folder} is damaged: ${what}; run \`dbwitness verify\``,
     );
+  }
+}
+
+/** The ordinal of the statement that an event belongs to; 0 when it belongs to none. */
+export function ordinalOf(event: Event): number {
+  switch (event.body.case) {
+    case 'statementStarted':
+    case 'statementFinished':
+    case 'resultChunk':
+    case 'copyChunk':
+      return event.body.value.ordinal;
+    default:
+      return 0;
   }
 }
 
