@@ -4,7 +4,9 @@
  *  - control-plane tables (users … usage): the truth about who may do what; changed only by `access/`;
  *  - index tables (idx_*): rebuilt from the journal alone; changed only by the indexer.
  *
- * Times are `timestamptz` in the database and microseconds since 1970 (number) wherever a column ends in `_us`.
+ * A column that ends in `_us` is a `bigint` of microseconds since 1970. Every `bigint` comes back as a safe integer;
+ * `bytea` comes back as a plain `Uint8Array`. Uids are text, but `session_uid` and `idx_sessions.uid`, which are the
+ * native `uuid` (16 bytes in the two largest indexes) and read as the same 36 characters.
  */
 import type { Generated } from 'kysely';
 
@@ -18,6 +20,8 @@ export interface StoreSchema {
   grant_usage: GrantUsageTable;
   settings: SettingTable;
   idx_sessions: SessionIndexTable;
+  idx_texts: TextIndexTable;
+  idx_usage: UsageIndexTable;
   idx_statements: StatementIndexTable;
   idx_events: EventIndexTable;
   idx_cursor: CursorTable;
@@ -116,7 +120,10 @@ export interface GrantTable {
   revoked_by: string | null;
 }
 
-/** Maintained by the indexer from the journal, so that a crash forgets nothing; rebuilt with the index. */
+/**
+ * A view over {@link UsageIndexTable}, all journals together: read only. `statements` counts the statements that were
+ * let through to the server (decision `allowed`, whatever came of them), `bytes` the sum of their row and COPY bytes.
+ */
 export interface GrantUsageTable {
   grant_uid: string;
   statements: number;
@@ -153,8 +160,38 @@ export interface SessionIndexTable {
   errors: number;
   bytes_in: number;
   bytes_out: number;
+  /** What this session used of its grant; see {@link GrantUsageTable}. */
+  used_statements: number;
+  used_bytes: number;
+  /** Notices, notifications and parameter reports that came outside of any statement. */
+  server_messages: number;
+  /** Time of the newest event; a crashed session is closed with it. */
+  last_us: number;
   first_seq: number;
+  /** The newest event that is counted above: an event at or before it is never counted again. */
   last_seq: number;
+}
+
+/** Statement texts that open sessions have declared: what the indexer needs to go on after a restart. */
+export interface TextIndexTable {
+  session_uid: string;
+  ref: number;
+  journal: string;
+  /** Cut to 64 KiB. */
+  sql: string;
+  redacted: boolean;
+  parameter_types: number[];
+  verb: string;
+  fingerprint: string;
+  tables: string[];
+}
+
+/** What one journal says that a grant used. */
+export interface UsageIndexTable {
+  journal: string;
+  grant_uid: string;
+  statements: number;
+  bytes: number;
 }
 
 /** Partitioned by month of `started_us`. */
@@ -167,6 +204,7 @@ export interface StatementIndexTable {
   user_uid: string;
   database_name: string;
   database_uid: string;
+  /** simple, execute, function_call, prepare, command. */
   kind: string;
   verb: string;
   /** Cut to 64 KiB; the journal has it whole. */
@@ -181,20 +219,27 @@ export interface StatementIndexTable {
   bytes: number;
   duration_us: number | null;
   first_row_us: number | null;
+  /** `running` until it is known; then completed, failed, refused, skipped, unknown. */
   outcome: string;
   decision: string;
   error_code: string | null;
   error_message: string | null;
+  /** PostgreSQL's I, T or E as it was before the statement; empty when unknown. */
   transaction_status: string;
   xid: number | null;
   truncated: boolean;
   redacted: boolean;
   /** Where its events are in the journal: StatementStarted, StatementFinished (null while it runs). */
   start_seq: number;
+  /** The block that holds `start_seq`: where to start reading for its result rows. */
+  start_block: number;
   finish_seq: number | null;
 }
 
-/** Everything that is neither session nor statement: logins failed, control changes, gaps, journal openings. */
+/**
+ * Everything that is neither session nor statement: logins failed, control changes, gaps, journal openings.
+ * Partitioned by month of `at_us`.
+ */
 export interface EventIndexTable {
   journal: string;
   seq: number;
@@ -210,8 +255,14 @@ export interface EventIndexTable {
 
 export interface CursorTable {
   journal: string;
-  /** The next block to index. */
+  /** The block that holds `next_seq`, or would. */
   next_block: Generated<number>;
+  /** The next event to index. */
   next_seq: number;
+  /** Events before this position were dropped from the journal by its retention. */
+  first_seq: Generated<number>;
+  /** The newest block that was indexed and what it looked like: whether the journal still is the same. */
+  last_block: Generated<number | null>;
+  last_digest: Generated<string>;
   updated_us: number;
 }
