@@ -26,7 +26,14 @@ import {
   md5Response,
   ScramClient,
 } from '../../../src/wire/postgres/scram.ts';
-import { encodeStartupMessage, PROTOCOL_3_0 } from '../../../src/wire/postgres/startup.ts';
+import {
+  type BackendKeyData,
+  decodeBackendKeyData,
+  decodeNegotiateProtocolVersion,
+  encodeStartupMessage,
+  type NegotiateProtocolVersion,
+  PROTOCOL_3_0,
+} from '../../../src/wire/postgres/startup.ts';
 
 export const deriveKey: DeriveKey = async (password, salt, iterations) =>
   promisify(pbkdf2)(password, salt, iterations, 32, 'sha256');
@@ -64,6 +71,8 @@ export class WireClient {
   #closed: Error | null = null;
   #wake: () => void = () => undefined;
   #limits = upstreamAuthenticating;
+  #key: BackendKeyData | null = null;
+  #negotiated: NegotiateProtocolVersion | null = null;
 
   private constructor(socket: Socket, tap: Tap) {
     this.#socket = socket;
@@ -90,6 +99,17 @@ export class WireClient {
     await client.#logIn(options);
     client.#limits = upstreamRunning;
     return client;
+  }
+
+  /** What a CancelRequest for this connection must carry. */
+  get key(): BackendKeyData {
+    if (this.#key === null) throw new Error('the server has sent no BackendKeyData');
+    return this.#key;
+  }
+
+  /** `null`: the server speaks what was asked for. */
+  get negotiated(): NegotiateProtocolVersion | null {
+    return this.#negotiated;
   }
 
   /** Writes messages. */
@@ -184,6 +204,8 @@ export class WireClient {
       const { type, body } = await this.next();
       if (type === 'E') throw serverError(body);
       if (type === 'Z') return;
+      if (type === 'K') this.#key = decodeBackendKeyData(body, 0, body.length);
+      if (type === 'v') this.#negotiated = decodeNegotiateProtocolVersion(body, 0, body.length);
       if (type !== 'R') continue;
       const message = authentication.decodeAuthentication(body, 0, body.length);
       switch (message.kind) {

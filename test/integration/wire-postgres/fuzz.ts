@@ -108,7 +108,10 @@ export class Fuzzer {
       const header = message.kind === 'startup' ? 8 : message.kind === 'byte' ? 0 : HEADER_BYTES;
       const framed: Framed = { ...message, start: 0, body: header, end: once.length };
       const twice = recode(stream.direction, framed, once, password);
-      assert(twice.equals(once), `encoding is not stable: ${once.toString('hex')} became ${twice.toString('hex')}`);
+      assert(
+        twice.equals(once),
+        `encoding is not stable: ${once.toString('hex')} became ${twice.toString('hex')}`,
+      );
     });
     const body = bytes.subarray(message.body, message.end);
     if (random.below(8) !== 0) return;

@@ -1,16 +1,16 @@
-/** The decoded binary value of every type equals the text that a real PostgreSQL 15 writes itself. */
+/** The decoded binary value of every type equals the text that a real PostgreSQL writes itself. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeRows } from '../../../src/wire/postgres/values/decode.ts';
 import { isMissing, startPostgres, type PostgresServer } from '../../servers/index.ts';
 import { WireClient } from './client.ts';
 import { VALUES } from './values.ts';
 
-describe.skipIf(isMissing('postgres'))('values of a real server', () => {
+describe.skipIf(isMissing('postgres')).each(['15', '18'] as const)('values of PostgreSQL %s', (version) => {
   let server: PostgresServer;
   let client: WireClient;
 
   beforeAll(async () => {
-    server = await startPostgres({ version: '15' });
+    server = await startPostgres({ version });
     client = await WireClient.connect({
       host: server.socketDir,
       port: server.port,
@@ -41,6 +41,12 @@ describe.skipIf(isMissing('postgres'))('values of a real server', () => {
     const expected = decodeRows(text.description, text.rows);
     expect(expected.columns[0].oid).toBe(decoded.columns[0].oid);
     expect(decoded.rows).toEqual(expected.rows.map((row) => row.map(adapt[type] ?? ((value) => value))));
+  });
+
+  it.runIf(version === '18')('infinite intervals, new in 17', async () => {
+    const sql = "select 'infinity'::interval, '-infinity'::interval";
+    const { description, rows } = await client.extended(sql, 1);
+    expect(decodeRows(description, rows).rows).toEqual([['infinity', '-infinity']]);
   });
 
   it('every float4 power of two and its neighbours', async () => {
