@@ -3,12 +3,11 @@ import { toJson } from '@bufbuild/protobuf';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JournalReads, RecordedRows } from '../../api/deps.ts';
-import { AppError } from '../../base/errors.ts';
 import { makeProof } from '../../journal/proof.ts';
-import type { JournalBlock, JournalReader } from '../../journal/reader.ts';
+import type { JournalReader } from '../../journal/reader.ts';
 import { EventSchema } from '../../model/events.ts';
 import type { SessionEvent, SessionRecord, StatementRecord } from '../../store/queries.ts';
-import { type BlockReader, statementEvents } from '../../store/replay.ts';
+import { statementEvents } from '../../store/replay.ts';
 import { decodeRows } from '../../wire/postgres/values/decode.ts';
 
 export class NodeJournalReads implements JournalReads {
@@ -37,16 +36,9 @@ export class NodeJournalReads implements JournalReads {
   }
 
   async rows(statement: StatementRecord): Promise<RecordedRows> {
-    const range = await this.#reader.range();
-    if (statement.start_seq < range.firstSeq)
-      throw new AppError(
-        'not-found',
-        'APP_ROWS_DROPPED',
-        'the rows of this statement were dropped by retention',
-      );
     const descriptions: Uint8Array[] = [];
     const pieces: Uint8Array[] = [];
-    for await (const { event } of statementEvents(this.#blocks, statement, range.nextSeq)) {
+    for await (const { event } of statementEvents(this.#reader, statement)) {
       const result =
         event.body.case === 'resultChunk' || event.body.case === 'statementFinished'
           ? event.body.value.result
@@ -61,20 +53,6 @@ export class NodeJournalReads implements JournalReads {
       rows: decoded.rows,
       truncated: statement.truncated || decoded.truncated,
     };
-  }
-
-  readonly #blocks: BlockReader = {
-    blocksOf: (fromSeq, lastSeq) => this.#blocksOf(fromSeq, lastSeq),
-  };
-
-  async *#blocksOf(fromSeq: number, lastSeq: number): AsyncGenerator<JournalBlock> {
-    let read = 0;
-    for (const block of this.#reader.blocksFrom(fromSeq)) {
-      if (block.firstSeq > lastSeq) return;
-      yield block;
-      // A long statement must not hold up the API.
-      if (++read % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
-    }
   }
 
   async bodies(_session: SessionRecord, events: readonly SessionEvent[]): Promise<readonly unknown[]> {

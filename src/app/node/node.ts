@@ -107,7 +107,7 @@ async function construct(
   const indexer = startIndexer({
     module: new URL(`./indexer-worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
     store,
-    journal: { dir: paths.journal, ...(journalKey ? { key: journalKey } : {}) },
+    journal: { dir: paths.journal, key: journalKey },
     journalName: reader.origin,
   });
   started.push(() => indexer.stop());

@@ -401,6 +401,7 @@ export class Backend {
     const actual = head.kind === RequestKind.execute ? s.actual.portal(head.name) : null;
     if (actual) statement.portal = actual;
     s.records.finish(statement, outcome, tag, tagStart, tagEnd, error);
+    s.records.recorder.finished.xid = s.xid.value;
     if (inline) s.records.inlineRows(inline, this.#rowsStart, this.#rowsEnd, this.#rowCount);
     if (actual && actual.text !== statement.text)
       s.records.recorder.finished.actualSql = actual.text.recorded;
@@ -512,7 +513,10 @@ export class Backend {
     }
     s.records.recorder.finished.transactionStatus = s.records.recorder.pending ? status : 0;
     s.transactionStatus = status;
-    if (status === 0x49) s.actual.transactionEnded();
+    if (status === 0x49) {
+      s.actual.transactionEnded();
+      s.xid.transactionEnded();
+    }
     s.toClient.push(bytes, at, next);
     s.requestAnswered();
   }

@@ -492,20 +492,18 @@ export class PgSession implements ProxySession {
 
   // --- the transaction id -----------------------------------------------------------------------------------------
 
+  /** Asks once per transaction, behind the first batch that may have written. */
   beforeSync(): void {
-    if (this.probing && this.batchWrites && this.transactionStatus !== 0x45) this.xid.send(false);
+    const asks = this.probing && this.batchWrites && this.transactionStatus !== 0x45 && !this.xid.known;
+    if (asks) this.xid.send(false);
     this.batchWrites = false;
   }
 
+  /** Simple queries can be asked about only while their transaction is open: before its COMMIT. */
   probeBeforeCommit(bytes: Buffer, span: StatementSpan): void {
-    if (this.transactionStatus !== 0x54) return;
+    if (this.transactionStatus !== 0x54 || this.xid.known || this.queue.size > 0) return;
     const { transaction } = this.sql.classify(bytes, span.start, span.end, this.lexical);
     if (transaction === 'commit') this.xid.send(true);
-  }
-
-  transactionId(xid: number): void {
-    if (this.recorder.pending) this.recorder.finished.xid = xid;
-    else this.recorder.serverMessage('transaction_id', String(xid));
   }
 
   // --- what the server says of itself -----------------------------------------------------------------------------
@@ -534,12 +532,14 @@ export class PgSession implements ProxySession {
 
   countIn(bytes: number): void {
     this.#bytesIn += bytes;
+    this.context.metrics.bytesIn.inc(bytes);
     this.account.bytes += bytes;
     if (this.account.bytes > this.account.maxBytes) this.#quotaEnds();
   }
 
   countOut(bytes: number): void {
     this.#bytesOut += bytes;
+    this.context.metrics.bytesOut.inc(bytes);
     this.account.bytes += bytes;
     if (this.account.bytes > this.account.maxBytes) this.#quotaEnds();
   }

@@ -33,6 +33,8 @@ export class XidProbe {
   #closes = 0;
   #simple = false;
   #failed = false;
+  #asked = false;
+  #value = 0;
   /** Whether each probe in flight is a simple query, oldest first. */
   readonly #kinds: boolean[] = [];
 
@@ -40,11 +42,35 @@ export class XidProbe {
     this.#s = session;
   }
 
+  /** The open transaction has been asked about, or its id is known. */
+  get known(): boolean {
+    return this.#asked;
+  }
+
+  /** A transaction has ended. */
+  transactionEnded(): void {
+    this.#asked = this.#kinds.length > 0;
+    this.#value = 0;
+  }
+
+  /** The id of the open transaction, for the outcomes that follow; 0 unknown. */
+  get value(): number {
+    return this.#value;
+  }
+
+  #learned(xid: number): void {
+    const { recorder } = this.#s;
+    this.#value = xid;
+    if (recorder.pending) recorder.finished.xid = xid;
+    else recorder.serverMessage('transaction_id', String(xid));
+  }
+
   /** Puts a probe behind what was forwarded so far. */
   send(simple: boolean): void {
     const s = this.#s;
     s.queue.push(new Request(RequestKind.xidProbe, '', s.turn.number));
     this.#kinds.push(simple);
+    this.#asked = true;
     const bytes = simple ? QUERY : BATCH;
     s.toUpstream.push(bytes, 0, bytes.length);
   }
@@ -61,7 +87,7 @@ export class XidProbe {
     const s = this.#s;
     if (type === 0x44) {
       const length = bytes.readInt32BE(at + 7);
-      if (length > 0) s.transactionId(Number(latin1(bytes, at + 11, Math.min(next, at + 11 + length))));
+      if (length > 0) this.#learned(Number(latin1(bytes, at + 11, Math.min(next, at + 11 + length))));
     } else if (type === 0x45) {
       // A cancel request hit our probe: in a batch that undoes the client's work, so the client must be told.
       this.#failed = true;
