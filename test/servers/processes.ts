@@ -5,15 +5,16 @@ import { readdirSync, readFileSync } from 'node:fs';
 export interface RunningProcess {
   readonly child: ChildProcess;
   readonly pid: number;
-  /** Both outputs so far, the last 64 KiB. */
+  /** Both outputs so far, the last 64 KiB of each unless told otherwise. */
   output(): string;
+  stdout(): string;
+  stderr(): string;
   /** SIGTERM, then SIGKILL after 10 s; waits until it is gone. */
   stop(): Promise<void>;
   /** Resolves with exit code or signal. */
   readonly ended: Promise<number | string>;
 }
 
-const MAX_OUTPUT = 64 * 1024;
 const live = new Set<ChildProcess>();
 process.once('exit', () => {
   for (const child of live) child.kill('SIGKILL');
@@ -24,6 +25,30 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly uid?: number;
   readonly gid?: number;
+  /** How much of each output is kept, the newest. Default 64 KiB. */
+  readonly keepOutputBytes?: number;
+}
+
+/** The end of a stream. */
+class Tail {
+  readonly #keepBytes: number;
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(keepBytes: number) {
+    this.#keepBytes = keepBytes;
+  }
+
+  add(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+    while (this.#bytes - this.#chunks[0].length >= this.#keepBytes)
+      this.#bytes -= this.#chunks.shift()?.length ?? 0;
+  }
+
+  toString(): string {
+    return Buffer.concat(this.#chunks).subarray(-this.#keepBytes).toString();
+  }
 }
 
 /** Starts a program in a process group of its own. It ends with us, whatever way we end (Linux). */
@@ -43,15 +68,13 @@ export function startProcess(
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   live.add(child);
-  let output = '';
-  const keep = (chunk: Buffer): void => {
-    output = (output + chunk.toString()).slice(-MAX_OUTPUT);
-  };
-  child.stdout.on('data', keep);
-  child.stderr.on('data', keep);
+  const stdout = new Tail(options.keepOutputBytes ?? 64 * 1024);
+  const stderr = new Tail(options.keepOutputBytes ?? 64 * 1024);
+  child.stdout.on('data', (chunk: Buffer) => stdout.add(chunk));
+  child.stderr.on('data', (chunk: Buffer) => stderr.add(chunk));
   const ended = new Promise<number | string>((done) => {
     child.once('error', (error) => {
-      output += error.message;
+      stderr.add(Buffer.from(error.message));
       live.delete(child);
       done('error');
     });
@@ -63,7 +86,9 @@ export function startProcess(
   return {
     child,
     pid: child.pid ?? 0,
-    output: () => output,
+    output: () => `${stdout.toString()}${stderr.toString()}`,
+    stdout: () => stdout.toString(),
+    stderr: () => stderr.toString(),
     ended,
     stop: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
