@@ -17,7 +17,7 @@
  * The same routes are served on the control socket with `localAdmin`: whoever can open it (mode 0600, made by `app/`)
  * is the machine's administrator, named `local` in the journal.
  */
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { LogController, type FastifyInstance } from 'fastify';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { installAuthentication } from './authentication.ts';
 import { apiDefaults, type ApiDeps } from './deps.ts';
@@ -40,7 +40,8 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
   const options = { ...apiDefaults, ...deps.options };
   const app = Fastify({
     ...(deps.logger === null ? { logger: false } : { loggerInstance: deps.logger }),
-    disableRequestLogging: true,
+    // Addresses of requests may hold SQL that is searched for.
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.maxBodyBytes,
     requestTimeout: options.requestTimeoutMs,
     // Node looks for late requests only every 30 s unless told.

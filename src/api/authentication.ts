@@ -29,7 +29,7 @@ export function installAuthentication(app: FastifyInstance, logins: Logins, loca
       request.caller = LOCAL_ADMIN;
       return;
     }
-    request.caller = bearer === null ? null : await logins.authenticate(bearer, request.ip);
+    request.caller = bearer === null ? null : await logins.authenticate(bearer, addressOf(request));
     if (request.caller === null)
       throw new AppError(
         'denied',
@@ -39,6 +39,12 @@ export function installAuthentication(app: FastifyInstance, logins: Logins, loca
           : 'the token or API key is not valid, or not any more; log in again',
       );
   });
+}
+
+/** Where a request comes from. A Unix socket's peers have no address. */
+export function addressOf(request: FastifyRequest): string {
+  const ip: string | undefined = request.ip;
+  return ip ?? LOCAL_ADMIN.clientAddress;
 }
 
 /** The text after `Bearer `, or `null`. */

@@ -5,6 +5,7 @@
 import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { Settings } from 'typebox/system';
 import { ValidationError, type FieldError } from './problems.ts';
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -16,6 +17,9 @@ const NAMES: Readonly<Record<string, string>> = {
 
 /** Said once each, whatever a hostile body could provoke. */
 const MAX_REPORTED = 20;
+
+// One wrong field of a union counts several times. The library stops at 8 unless told.
+Settings.Set({ maxErrors: 100 });
 
 export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   const validator = Compile(schema);

@@ -1,5 +1,5 @@
 import type { Access } from '../../access/access.ts';
-import { actorOf, bearerOf } from '../authentication.ts';
+import { actorOf, addressOf, bearerOf } from '../authentication.ts';
 import { LoginAnswer, LoginBody, Me } from '../contract/auth.ts';
 import { Nothing } from '../contract/common.ts';
 import { formatTime } from '../times.ts';
@@ -23,7 +23,7 @@ export function authRoutes(api: Api, access: Access): void {
     },
     async (request) => {
       const { username, password } = request.body;
-      const login = await access.logins.login({ username, password, clientAddress: request.ip });
+      const login = await access.logins.login({ username, password, clientAddress: addressOf(request) });
       const user = await access.users.get(login.actor, login.actor.uid);
       return { token: login.token, expires_at: formatTime(login.expiresUs), user: userView(user) };
     },
