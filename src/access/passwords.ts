@@ -7,7 +7,7 @@ import { createHash, createHmac, pbkdf2, randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import { hash as argon2Hash, verify as argon2Verify } from '@node-rs/argon2';
 import { AppError } from '../base/errors.ts';
-import { saslprep } from './saslprep.ts';
+import { saslprep } from '../base/saslprep.ts';
 
 const pbkdf2Async = promisify(pbkdf2);
 
@@ -106,7 +106,7 @@ export async function makeScramKeys(
   salt: Uint8Array,
   iterations: number,
 ): Promise<ScramKeys> {
-  const salted = await pbkdf2Async(saslprep(secret), salt, iterations, 32, 'sha256');
+  const salted = await pbkdf2Async(Buffer.from(saslprep(secret)), salt, iterations, 32, 'sha256');
   const clientKey = createHmac('sha256', salted).update('Client Key').digest();
   return {
     storedKey: createHash('sha256').update(clientKey).digest(),

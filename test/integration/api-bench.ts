@@ -48,7 +48,7 @@ export async function openApi(store: Store, options: Partial<ApiOptions> = {}): 
   await emptyStore(store);
   const bench = await openAccess(store);
   const tokens: Partial<Record<Caller, string>> = {};
-  const uids: Record<string, string> = { anonymous: '', local: '' };
+  const uids = { anonymous: '', local: '', connector: '', other: '', viewer: '', admin: '', key: '' };
   for (const [caller, username] of Object.entries(USERS)) {
     const role = caller === 'other' ? 'connector' : caller;
     const user = await bench.access.users.create(SYSTEM, {
@@ -56,7 +56,7 @@ export async function openApi(store: Store, options: Partial<ApiOptions> = {}): 
       password: `${username}-password`,
       roles: [role],
     });
-    uids[caller] = user.uid;
+    uids[caller as Caller] = user.uid;
   }
   /** Logged in when first needed: a password's hash takes its time. */
   const tokenOf = async (caller: Caller): Promise<string | undefined> => {
@@ -67,9 +67,9 @@ export async function openApi(store: Store, options: Partial<ApiOptions> = {}): 
     tokens[caller] = token;
     return token;
   };
-  const { secret } = await bench.access.keys.create(SYSTEM, { userUid: uids['admin'] });
+  const { secret } = await bench.access.keys.create(SYSTEM, { userUid: uids.admin });
   tokens.key = secret;
-  uids['key'] = uids['admin'];
+  uids.key = uids.admin;
 
   const journalReads = { checkpointed: true, proofs: 0 };
   const readiness = { ready: true, broken: false };
@@ -110,7 +110,7 @@ export async function openApi(store: Store, options: Partial<ApiOptions> = {}): 
     app,
     base,
     socketPath,
-    uids: uids as Record<Caller, string>,
+    uids,
     journalReads,
     readiness,
     with: send,

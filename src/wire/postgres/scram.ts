@@ -18,7 +18,7 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from
 import { assert } from '../../base/assert.ts';
 import { AppError } from '../../base/errors.ts';
 import { limits } from '../../base/limits.ts';
-import { saslprep } from './saslprep.ts';
+import { saslprep } from '../../base/saslprep.ts';
 
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256';
 export const SCRAM_SHA_256_PLUS = 'SCRAM-SHA-256-PLUS';

@@ -6,7 +6,7 @@
 import { isAppError } from '../../../src/base/errors.ts';
 import { assert } from '../../../src/base/assert.ts';
 import { HEADER_BYTES } from '../../../src/wire/postgres/messages.ts';
-import { saslprep } from '../../../src/wire/postgres/saslprep.ts';
+import { saslprep } from '../../../src/base/saslprep.ts';
 import { SCRAM_SHA_256, ScramClient, ScramServer } from '../../../src/wire/postgres/scram.ts';
 import { decodeParameters, decodeRows } from '../../../src/wire/postgres/values/decode.ts';
 import { decodeValue } from '../../../src/wire/postgres/values/value.ts';
