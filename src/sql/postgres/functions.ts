@@ -90,7 +90,8 @@ export const HARMLESS_VOLATILE: ReadonlySet<string> = new Set(
   words(`
   lo_open lo_close lo_get lo_lseek lo_lseek64 lo_tell lo_tell64 loread
   currval lastval clock_timestamp timeofday random random_normal setseed gen_random_uuid uuidv4 uuidv7 current_query
-  currtid2 pg_sleep pg_sleep_for pg_sleep_until
+  currtid currtid2 array_shuffle array_sample timezone pg_stat_get_io pg_stat_get_backend_io pg_stat_get_backend_wal
+  pg_get_wait_events pg_sleep pg_sleep_for pg_sleep_until
   cursor_to_xml cursor_to_xmlschema txid_status pg_xact_status pg_xact_commit_timestamp pg_xact_commit_timestamp_origin
   pg_last_committed_xact pg_get_multixact_members pg_export_snapshot pg_prepared_xact
   pg_advisory_unlock pg_advisory_unlock_all pg_advisory_unlock_shared

@@ -15,10 +15,10 @@ function shapeOf(text: string): string | null {
   const reader = new ShapeReader(8192);
   const bytes = Buffer.from(`'"${text}'"`);
   if (!reader.read(bytes, 2, bytes.length - 2)) return null;
-  // oxlint-disable-next-line no-control-regex
-  return Buffer.from(reader.bytes.subarray(0, reader.length))
-    .toString()
-    .replaceAll(/[\u0001-\u0005]/g, (mark) => MARKS[mark.charCodeAt(0)]);
+  const pieces: Buffer[] = [];
+  for (const byte of reader.bytes.subarray(0, reader.length))
+    pieces.push(byte > 0 && byte < MARKS.length ? Buffer.from(MARKS[byte]) : Buffer.of(byte));
+  return Buffer.concat(pieces).toString();
 }
 
 describe('the shape of a text', () => {

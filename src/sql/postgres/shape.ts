@@ -64,6 +64,7 @@ export class ShapeReader {
   readonly constantsAt: Int32Array;
   /** For each, the offset of a minus sign right before it, else its own: the parser places `-5` at its sign. */
   readonly signsAt: Int32Array;
+  #mark = MARK_INTEGER;
 
   constructor(maxBytes: number) {
     this.bytes = new Uint8Array(maxBytes);
@@ -100,23 +101,14 @@ export class ShapeReader {
           if (text[at + 1] === MINUS && at + 1 < end) return false;
           sign = at++;
           break;
-        case DIGIT: {
-          at = endOfDigits(text, at, end);
-          byte = at - from > 9 && !fitsInt32(text, from, at) ? MARK_BIG_INTEGER : MARK_INTEGER;
-          if (at - from > 9 && text[from] === 0x30) return false; // leading zeros hide the magnitude
-          if (from > start && text[from - 1] === 0x2e) return false;
-          if (at < end && text[at] === 0x2e) {
-            const fraction = at + 1;
-            at = endOfDigits(text, fraction, end);
-            if (at === fraction || (at < end && text[at] === 0x2e)) return false;
-            byte = MARK_DECIMAL;
-          }
-          if (at < end && isWordPart[text[at]] === 1) return false;
+        case DIGIT:
+          at = this.#number(text, at, start, end);
+          if (at < 0) return false;
+          byte = this.#mark;
           this.signsAt[this.constants] = (sign >= 0 ? sign : from) - start;
           this.constantsAt[this.constants++] = from - start;
           sign = -1;
           break;
-        }
         case QUOTE:
           at = endOfString(text, at + 1, end);
           if (at < 0) return false;
@@ -159,6 +151,24 @@ export class ShapeReader {
     this.length = length;
     this.hash = (hash ^ (hash >>> 15)) & 0x3fffffff;
     return true;
+  }
+
+  /** Behind the number, its mark in `#mark`; -1 for one that versions of PostgreSQL read differently. */
+  #number(text: Uint8Array, from: number, start: number, end: number): number {
+    let at = endOfDigits(text, from, end);
+    this.#mark = MARK_INTEGER;
+    if (at - from > 9) {
+      if (text[from] === 0x30) return -1; // leading zeros hide the magnitude
+      if (!fitsInt32(text, from, at)) this.#mark = MARK_BIG_INTEGER;
+    }
+    if (from > start && text[from - 1] === 0x2e) return -1;
+    if (at < end && text[at] === 0x2e) {
+      const fraction = at + 1;
+      at = endOfDigits(text, fraction, end);
+      if (at === fraction || (at < end && text[at] === 0x2e)) return -1;
+      this.#mark = MARK_DECIMAL;
+    }
+    return at < end && isWordPart[text[at]] === 1 ? -1 : at;
   }
 }
 
