@@ -16,6 +16,8 @@ export interface BackendMessage {
 }
 
 const REPLY_TIMEOUT_MS = 60_000;
+/** ReadyForQuery, idle. */
+const READY = Buffer.from('Z\0\0\0\x05I', 'latin1');
 
 /** Frontend messages, by the protocol's names. */
 export const message = {
@@ -165,6 +167,38 @@ export class RawClient {
 
   async untilClosed(): Promise<void> {
     await this.#wait('the end of the connection', () => this.#closed !== null);
+  }
+
+  /** Sends more, and waits while the peer does not take it. */
+  async write(bytes: Buffer): Promise<void> {
+    if (this.#socket.write(bytes)) return;
+    await new Promise<void>((done, fail) => {
+      const ended = (): void => fail(new Error('the connection ended'));
+      this.#socket.once('close', ended);
+      this.#socket.once('drain', () => {
+        this.#socket.off('close', ended);
+        done();
+      });
+    });
+  }
+
+  /**
+   * Takes everything up to the next idle ReadyForQuery without looking at it, for speed; returns how many bytes came. To
+   * be called right after a query whose rows cannot look like a ReadyForQuery.
+   */
+  async drain(): Promise<number> {
+    let bytes = 0;
+    let tail: Buffer = Buffer.alloc(0);
+    this.#socket.removeAllListeners('data');
+    await new Promise<void>((done, fail) => {
+      this.#socket.once('close', () => fail(new Error('the connection ended')));
+      this.#socket.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        tail = chunk.length >= READY.length ? chunk : Buffer.concat([tail, chunk]);
+        if (tail.subarray(-READY.length).equals(READY)) done();
+      });
+    });
+    return bytes;
   }
 
   /** A CancelRequest on a connection of its own; resolves when the server has closed that. */
