@@ -127,6 +127,7 @@ export function sessionClosed(
 /**
  * @param ref within the session, from 1.
  * @param sqlBytes length before redaction or truncation; 0 when `sql` is the whole text.
+ * @param offset where this piece begins in a text that needs several events.
  */
 export function textDeclared(
   journal: JournalAppender,
@@ -139,6 +140,7 @@ export function textDeclared(
   parameterTypes: ArrayLike<number>,
   sqlBytes: number,
   redacted: boolean,
+  offset = 0,
 ): EventSeq {
   const writer = journal.beginEvent(atUs, sessionUid);
   const body = openMessage(writer, BODY.textDeclared);
@@ -147,6 +149,7 @@ export function textDeclared(
   packed(writer, 3, parameterTypes);
   writer.uintField(4, sqlBytes);
   writer.boolField(5, redacted);
+  writer.uintField(6, offset);
   closeMessage(writer, body);
   return journal.endEvent();
 }

@@ -4,8 +4,8 @@ import { AppError } from '../base/errors.ts';
 import type { Layout } from './layout.ts';
 
 /** Entry bundle: each entry behind its length, two bytes big-endian. */
-export function encodeBundle(entries: readonly Buffer[]): Buffer {
-  const parts: Buffer[] = [];
+export function encodeBundle(entries: readonly Uint8Array[]): Buffer {
+  const parts: Uint8Array[] = [];
   for (const entry of entries) parts.push(Buffer.of(entry.length >>> 8, entry.length & 0xff), entry);
   return Buffer.concat(parts);
 }

@@ -176,9 +176,14 @@ export function parseNote(bytes: Uint8Array): Note | string {
 
 export type SignatureState = 'valid' | 'wrong' | 'foreign';
 
+/** Whether a signature claims to be made by a key. */
+export function isOf(signature: NoteSignature, key: VerifierKey): boolean {
+  return signature.name === key.name && signature.bytes.subarray(0, 4).equals(key.id);
+}
+
 /** `foreign`: made by another key. */
 export function checkSignature(text: string, signature: NoteSignature, key: VerifierKey): SignatureState {
-  if (signature.name !== key.name || !signature.bytes.subarray(0, 4).equals(key.id)) return 'foreign';
+  if (!isOf(signature, key)) return 'foreign';
   if (key.type === TYPE_ED25519)
     return verify(null, Buffer.from(text), key.key, signature.bytes.subarray(4)) ? 'valid' : 'wrong';
   if (signature.bytes.length !== 4 + 8 + 64) return 'wrong';

@@ -433,15 +433,10 @@ export class JournalReader {
 
 /** The ordinal of the statement that an event belongs to; 0 when it belongs to none. */
 export function ordinalOf(event: Event): number {
-  switch (event.body.case) {
-    case 'statementStarted':
-    case 'statementFinished':
-    case 'resultChunk':
-    case 'copyChunk':
-      return event.body.value.ordinal;
-    default:
-      return 0;
-  }
+  const { body } = event;
+  if (body.case === 'statementStarted' || body.case === 'statementFinished') return body.value.ordinal;
+  if (body.case === 'resultChunk' || body.case === 'copyChunk') return body.value.ordinal;
+  return 0;
 }
 
 /** The events of a block, decoded. Throws `corrupt` when they are not what the block's header says. */

@@ -107,7 +107,7 @@ export class BlockScanner {
   #load(start: number, size: number, fileEnd: number): boolean {
     if (start >= this.#chunkStart && start + size <= this.#chunkStart + this.#chunkLength) return true;
     const wanted = Math.min(Math.max(size, CHUNK_BYTES), fileEnd - start);
-    if (this.bytes.length < wanted) this.bytes = Buffer.allocUnsafeSlow(Math.max(wanted, CHUNK_BYTES));
+    if (this.bytes.length < wanted) this.bytes = Buffer.allocUnsafeSlow(2 ** Math.ceil(Math.log2(wanted)));
     this.#chunkStart = start;
     this.#chunkLength = readFully(this.#file, this.bytes, wanted, start);
     return this.#chunkLength >= size;
