@@ -219,46 +219,75 @@ export async function seedSession(
   await store.transaction(async (client) => {
     for (const table of ['idx_statements', 'idx_events'] as const)
       await createPartition(client, table, monthOf(NOW_US));
-    await client.query(
-      `insert into idx_sessions (uid, journal, opened_us, closed_us, close_reason, user_uid, user_name, database_uid,
-        database_name, grant_uid, server_uid, engine, backend_id, controls, client_address, client_port, tls,
-        authentication, application_name, last_us, first_seq, last_seq)
-       values ($1, 'j', $2, $3, $4, $5, $6, $7, 'shop', 'g', 's', 'postgres', '4711', '{read_only}', '192.0.2.1', 5000,
-        'TLSv1.3', 'password', 'psql', $2, 0, 9)`,
-      [
-        session.uid,
-        openedUs,
-        session.closed ? openedUs + 9 : null,
-        session.closed ? 'client_quit' : null,
-        session.userUid,
-        session.user,
-        fixedUid(200),
-      ],
-    );
-    for (const statement of statements)
-      await client.query(
-        `insert into idx_statements (session_uid, ordinal, started_us, journal, user_name, user_uid, database_name,
-          database_uid, kind, verb, sql, fingerprint, tables, params, tag, rows, bytes, duration_us, first_row_us, outcome,
-          decision, error_code, error_message, transaction_status, xid, truncated, redacted, start_seq, finish_seq)
-         values ($1, $2, $3, 'j', $4, $5, 'shop', $6, $7, 'select', $8, 'f00d', $9, '["42", null]', 'SELECT 2', 2, 64, $10,
-          7, $11, 'allowed', $12, $13, 'I', 771, false, false, $14, $15)`,
-        [
-          session.uid,
-          statement.ordinal,
-          statement.startedUs ?? openedUs + statement.ordinal,
-          session.user,
-          session.userUid,
-          fixedUid(200),
-          statement.kind ?? 'execute',
-          statement.sql,
-          [statement.table ?? 'orders'],
-          statement.durationUs ?? 1500,
-          statement.error === undefined ? 'completed' : 'failed',
-          statement.error ?? null,
-          statement.error === undefined ? null : 'it failed',
-          statement.ordinal * 2,
-          statement.ordinal * 2 + 1,
-        ],
-      );
   });
+  const identity = {
+    journal: 'j',
+    user_uid: session.userUid,
+    user_name: session.user,
+    database_uid: fixedUid(200),
+    database_name: 'shop',
+  };
+  await store.db
+    .insertInto('idx_sessions')
+    .values({
+      ...identity,
+      uid: session.uid,
+      opened_us: openedUs,
+      closed_us: session.closed ? openedUs + 9 : null,
+      close_reason: session.closed ? 'client_quit' : null,
+      close_detail: null,
+      grant_uid: 'g',
+      server_uid: 's',
+      engine: 'postgres',
+      backend_id: '4711',
+      controls: ['read_only'],
+      client_address: '192.0.2.1',
+      client_port: 5000,
+      tls: 'TLSv1.3',
+      authentication: 'password',
+      application_name: 'psql',
+      statements: statements.length,
+      errors: 0,
+      bytes_in: 0,
+      bytes_out: 0,
+      used_statements: 0,
+      used_bytes: 0,
+      server_messages: 0,
+      last_us: openedUs,
+      first_seq: 0,
+      last_seq: 9,
+    })
+    .execute();
+  for (const statement of statements)
+    await store.db
+      .insertInto('idx_statements')
+      .values({
+        ...identity,
+        session_uid: session.uid,
+        ordinal: statement.ordinal,
+        started_us: statement.startedUs ?? openedUs + statement.ordinal,
+        kind: statement.kind ?? 'execute',
+        verb: 'select',
+        sql: statement.sql,
+        fingerprint: 'f00d',
+        tables: [statement.table ?? 'orders'],
+        params: '["42", null]',
+        tag: 'SELECT 2',
+        rows: 2,
+        bytes: 64,
+        duration_us: statement.durationUs ?? 1500,
+        first_row_us: 7,
+        outcome: statement.error === undefined ? 'completed' : 'failed',
+        decision: 'allowed',
+        error_code: statement.error ?? null,
+        error_message: statement.error === undefined ? null : 'it failed',
+        transaction_status: 'I',
+        xid: 771,
+        truncated: false,
+        redacted: false,
+        start_seq: statement.ordinal * 2,
+        start_block: 0,
+        finish_seq: statement.ordinal * 2 + 1,
+      })
+      .execute();
 }
