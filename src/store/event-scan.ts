@@ -76,6 +76,8 @@ export class ScannedText {
   sql: Buffer = NOTHING;
   parameterTypes: number[] | null = null;
   redacted = false;
+  /** Where this piece begins in a text of several events. */
+  offset = 0;
 }
 
 /** Reads fields one after the other from `start … end` of a buffer; never beyond `end`. */
@@ -338,6 +340,7 @@ function scanText(fields: Fields): ScannedText {
     else if (fields.field === 2) text.sql = fields.view();
     else if (fields.field === 3) text.parameterTypes = fields.numbers(text.parameterTypes);
     else if (fields.field === 5) text.redacted = fields.number() !== 0;
+    else if (fields.field === 6) text.offset = fields.number();
     else fields.skip();
   }
   return text;

@@ -105,7 +105,8 @@ export class Translator {
         break;
       case BODY.textDeclared: {
         const session = this.#session(event);
-        const { ref, sql, redacted, parameterTypes } = event.text!;
+        const { ref, sql, redacted, parameterTypes, offset } = event.text!;
+        if (offset > 0) break; // the index has the beginning of a long text, the journal all of it
         const text = this.#text(session, sql, redacted, parameterTypes ?? []);
         session.declare(ref, text);
         this.#batch.declare(session, ref, text);

@@ -9,6 +9,7 @@
  * follows in the same chunk still belongs to it: the transaction status of ReadyForQuery, a transaction id.
  */
 import { uidFromBytes, type Uid } from '../../base/ids.ts';
+import { limits } from '../../base/limits.ts';
 import {
   copyChunk,
   NO_BYTES,
@@ -48,7 +49,15 @@ export interface DeclarableText {
 }
 
 /** Texts up to this size are repeated in every record: a reference would save little. */
-const INLINE_TEXT_BYTES = 256;
+const SHORT_TEXT_BYTES = 256;
+/** Longer ones are declared even for their first execution, so that text and parameters fit into one event. */
+const INLINE_TEXT_BYTES = 64 * 1024;
+/** Of a longer text, in one TextDeclared. */
+const PIECE_BYTES = 512 * 1024;
+/** Parameters of one execution that fit into its event, beside an inline text. */
+export const MAX_BIND_BYTES: number = limits.maxEventBytes - 64 * 1024;
+/** A row that fits into one event, beside the description of its columns. */
+export const MAX_ROW_BYTES: number = limits.maxEventBytes - 256 * 1024;
 
 export class SessionRecorder {
   readonly uid: Uid;
@@ -100,39 +109,80 @@ export class SessionRecorder {
 
   /** Puts a text into `started`: inline, or as a reference once it is executed again. */
   putText(text: DeclarableText): void {
-    const record = this.started;
-    record.redacted = text.redacted;
-    if (text.recorded.length > INLINE_TEXT_BYTES && ++text.executions > 1) {
-      this.#ready();
-      if (text.declaredIn !== this.#segment) this.#declare(text);
-      record.textRef = text.ref;
+    const { recorded } = text;
+    const repeated = recorded.length > SHORT_TEXT_BYTES && ++text.executions > 1;
+    if (!repeated && recorded.length <= INLINE_TEXT_BYTES) {
+      this.#inline(recorded, 0, recorded.length, text.originalBytes, text.redacted);
+      this.started.parameterTypes = text.parameterTypes;
       return;
     }
-    record.sql = text.recorded;
-    record.sqlStart = 0;
-    record.sqlEnd = text.recorded.length;
-    record.sqlBytes = text.originalBytes === text.recorded.length ? 0 : text.originalBytes;
-    record.parameterTypes = text.parameterTypes;
+    this.#ready();
+    if (text.ref === 0) text.ref = this.#nextRef++;
+    if (text.declaredIn !== this.#segment)
+      this.#declare(
+        text.ref,
+        recorded,
+        0,
+        recorded.length,
+        text.originalBytes,
+        text.redacted,
+        text.parameterTypes,
+      );
+    text.declaredIn = this.#segment;
+    this.started.textRef = text.ref;
+    this.started.redacted = text.redacted;
   }
 
-  #declare(text: DeclarableText): void {
-    if (text.ref === 0) text.ref = this.#nextRef++;
-    text.declaredIn = this.#segment;
-    const { recorded, originalBytes, redacted } = text;
-    const cut = originalBytes === recorded.length ? 0 : originalBytes;
+  /** Puts a text that is used once into `started`; one that is too long for an event is declared before, in pieces. */
+  putOnce(sql: Buffer, start: number, end: number, originalBytes: number, redacted: boolean): void {
+    if (end - start <= INLINE_TEXT_BYTES) {
+      this.#inline(sql, start, end, originalBytes, redacted);
+      return;
+    }
+    this.#ready();
+    const ref = this.#nextRef++;
+    this.#declare(ref, sql, start, end, originalBytes, redacted, []);
+    this.started.textRef = ref;
+    this.started.redacted = redacted;
+  }
+
+  #inline(sql: Buffer, start: number, end: number, originalBytes: number, redacted: boolean): void {
+    const record = this.started;
+    record.sql = sql;
+    record.sqlStart = start;
+    record.sqlEnd = end;
+    record.sqlBytes = originalBytes === end - start ? 0 : originalBytes;
+    record.redacted = redacted;
+  }
+
+  #declare(
+    ref: number,
+    sql: Buffer,
+    start: number,
+    end: number,
+    originalBytes: number,
+    redacted: boolean,
+    parameterTypes: readonly number[],
+  ): void {
     const { journal, uidBytes } = this;
-    textDeclared(
-      journal,
-      this.#turn.wallUs,
-      uidBytes,
-      text.ref,
-      recorded,
-      0,
-      recorded.length,
-      text.parameterTypes,
-      cut,
-      redacted,
-    );
+    const { wallUs } = this.#turn;
+    const bytes = originalBytes === end - start && end - start <= PIECE_BYTES ? 0 : originalBytes;
+    for (let at = start; at === start || at < end; at += PIECE_BYTES) {
+      const next = Math.min(end, at + PIECE_BYTES);
+      textDeclared(
+        journal,
+        wallUs,
+        uidBytes,
+        ref,
+        sql,
+        at,
+        next,
+        parameterTypes,
+        bytes,
+        redacted,
+        at - start,
+      );
+    }
   }
 
   /** The caller has filled `finished`; it goes into the journal with what may still follow in this chunk. */

@@ -11,7 +11,6 @@
  *
  * Anything else at the head means that we lost track: the session ends rather than attribute a result wrongly.
  */
-import { limits } from '../../../base/limits.ts';
 import { decodeErrorFields, type ErrorFields } from '../../../wire/postgres/backend.ts';
 import { MessageCursor, nextMessage } from '../../../wire/postgres/framing.ts';
 import { Backend as T, HEADER_BYTES, upstreamRunning } from '../../../wire/postgres/messages.ts';
@@ -21,7 +20,7 @@ import { errorResponse } from './refusal.ts';
 import { type Request, RequestKind } from './requests.ts';
 import type { PgSession } from './session.ts';
 import type { InFlight } from './statement.ts';
-import { Outcome } from '../recorder.ts';
+import { MAX_ROW_BYTES, Outcome } from '../recorder.ts';
 
 /** Messages up to this size wait in the link until they are whole; rows and COPY data beyond it flow through. */
 const WHOLE_BYTES = 16 * 1024;
@@ -199,7 +198,7 @@ export class Backend {
       !statement.truncated &&
       statement.recordedRows < recording.captureRows &&
       statement.recordedBytes + total <= recording.captureBytes &&
-      total <= limits.maxEventBytes;
+      total <= MAX_ROW_BYTES;
     if (!fits) {
       statement.truncated = true;
       return;
@@ -291,6 +290,7 @@ export class Backend {
       case T.CopyOutResponse:
       case T.CopyBothResponse:
         s.copying = s.running(head);
+        s.copyingIn = type === T.CopyInResponse;
         break;
       case T.CopyData:
         this.#copyOut(bytes, at + HEADER_BYTES, next, next - at - HEADER_BYTES);
@@ -364,8 +364,8 @@ export class Backend {
     if (statement.rows === 0)
       statement.rows = tagEnd > tagStart ? Math.max(0, commandRows(bytes, at + HEADER_BYTES, next)) : 0;
     this.#finish(head, statement, Outcome.COMPLETED, bytes, tagStart, tagEnd, null);
+    if (s.copying === statement && s.copyingIn) s.dropSwallowedSyncs();
     if (head.kind === RequestKind.execute) {
-      if (s.copying === statement) s.dropSwallowedSyncs();
       s.queue.shift();
       s.requestAnswered();
     }
@@ -445,7 +445,7 @@ export class Backend {
     const s = this.#s;
     const fields = decodeErrorFields(bytes, at + HEADER_BYTES, next);
     this.#recordRows();
-    if (s.copying) s.dropSwallowedSyncs();
+    if (s.copying && s.copyingIn) s.dropSwallowedSyncs();
     s.copying = null;
     const severity = fields.get('V') ?? fields.get('S');
     if (!head || severity === 'FATAL' || severity === 'PANIC') {

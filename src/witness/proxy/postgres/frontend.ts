@@ -44,6 +44,14 @@ import { StatementKind } from '../recorder.ts';
 /** Names and types around a text, which a total length cannot tell from it. */
 const SLACK_BYTES = 64 * 1024;
 const NO_TYPES: number[] = [];
+/** What an unreadable message of the extended protocol counts as: its answer can only be an error. */
+const UNREADABLE_AS: Readonly<Record<number, RequestKind>> = {
+  [T.Parse]: RequestKind.parse,
+  [T.Bind]: RequestKind.bind,
+  [T.Describe]: RequestKind.describePortal,
+  [T.Execute]: RequestKind.execute,
+  [T.Close]: RequestKind.closePortal,
+};
 const NO_FORMATS: readonly number[] = [];
 
 export class Frontend {
@@ -189,10 +197,26 @@ export class Frontend {
     try {
       this.#dispatch(type, bytes, at, next);
     } catch (error) {
-      // The server answers a malformed message with an error and goes on; so do we, without showing it the message.
       if (!isAppError(error) || error.kind !== 'protocol') throw error;
-      this.#refuse(type, bytes, next, next, malformedRefusal(error.message));
+      this.#malformed(type, bytes, at, next, error.message);
     }
+  }
+
+  /**
+   * The server answers a malformed message with an error of its own and goes on. It may judge it where nothing forbids
+   * that; under controls it does not get to see what we could not read.
+   */
+  #malformed(type: number, bytes: Buffer, at: number, next: number, why: string): void {
+    const s = this.#s;
+    const refused = s.controlled ? malformedRefusal(why) : s.admission(1);
+    if (refused) {
+      this.#refuse(type, bytes, next, next, refused);
+      return;
+    }
+    const simple = type === T.Query || type === T.FunctionCall;
+    const request = new Request(simple ? RequestKind.query : UNREADABLE_AS[type], '', s.turn.number);
+    if (simple) request.statements = [this.#announceText(bytes, at + HEADER_BYTES, next)];
+    this.#pass(request, bytes, at, next);
   }
 
   #dispatch(type: number, bytes: Buffer, at: number, next: number): void {
@@ -335,11 +359,8 @@ export class Frontend {
     const record = s.recorder.started;
     record.ordinal = statement.ordinal;
     record.kind = StatementKind.SIMPLE;
-    record.sql = redacted ? text : bytes;
-    record.sqlStart = redacted ? 0 : start;
-    record.sqlEnd = redacted ? text.length : end;
-    record.redacted = redacted;
-    if (redacted) record.sqlBytes = end - start;
+    if (redacted) s.recorder.putOnce(text, 0, text.length, end - start, true);
+    else s.recorder.putOnce(bytes, start, end, end - start, false);
     record.transactionStatus = s.transactionStatus;
     s.recorder.start();
     return statement;
@@ -429,7 +450,7 @@ export class Frontend {
     const s = this.#s;
     const view = this.#bindView;
     decodeBind(bytes, at + HEADER_BYTES, next, view);
-    const maxEnd = view.formatsStart + s.permit.recording.captureParameterBytes;
+    const maxEnd = view.formatsStart + s.maxBindBytes;
     const whole = view.resultFormatsStart <= maxEnd;
     const formats =
       view.resultFormatCount === 0
@@ -458,7 +479,7 @@ export class Frontend {
     }
     const statementName = latin1(bytes, portalEnd + 1, statementEnd);
     const start = statementEnd + 1;
-    const cut = Math.min(end, start + s.permit.recording.captureParameterBytes);
+    const cut = Math.min(end, start + s.maxBindBytes);
     const text = s.predicted.statement(statementName) ?? s.unknownText(statementName);
     const portal = new Portal(text, statementName, bytes, start, cut, this.#cursor.end - start, NO_FORMATS);
     this.#bound(latin1(bytes, at + HEADER_BYTES, portalEnd), portal, bytes, at, end);
@@ -523,7 +544,7 @@ export class Frontend {
       this.#refuse(T.FunctionCall, text, 0, text.length, why);
       return;
     }
-    const argumentsEnd = Math.min(next, at + 9 + s.permit.recording.captureParameterBytes);
+    const argumentsEnd = Math.min(next, at + 9 + s.maxBindBytes);
     const statement = s.newInFlight(null);
     const record = s.recorder.started;
     record.ordinal = statement.ordinal;

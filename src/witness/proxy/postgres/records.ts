@@ -69,10 +69,7 @@ export class PgRecords {
     const record = this.recorder.started;
     record.ordinal = ordinal;
     record.kind = kind;
-    record.sql = text;
-    record.sqlEnd = text.length;
-    record.redacted = redacted;
-    if (originalBytes !== text.length) record.sqlBytes = originalBytes;
+    this.recorder.putOnce(text, 0, text.length, originalBytes, redacted);
     record.decision = Decision.DENIED;
     record.decisionReason = why.message;
     record.transactionStatus = transactionStatus;

@@ -20,7 +20,7 @@ import { decodeParameterStatus } from '../../../wire/postgres/backend.ts';
 import type { LexicalSettings } from '../../../sql/dialect.ts';
 import { type GrantAccount } from '../ledger.ts';
 import { Outbox } from '../outbox.ts';
-import { CloseReason, Outcome, type SessionRecorder, StatementKind } from '../recorder.ts';
+import { CloseReason, MAX_BIND_BYTES, Outcome, type SessionRecorder, StatementKind } from '../recorder.ts';
 import type { EndReason, ProxySession } from '../registry.ts';
 import { Backend } from './backend.ts';
 import type { PgContext } from './context.ts';
@@ -76,11 +76,15 @@ export class PgSession implements ProxySession {
   readonly probing: boolean;
   readonly maxStatementBytes: number;
   readonly maxChunkBytes: number;
+  /** Bytes of a Bind that are recorded. */
+  readonly maxBindBytes: number;
   lexical: LexicalSettings;
   /** The byte I, T or E of the last ReadyForQuery. */
   transactionStatus = 0x49;
   /** The statement whose COPY is under way. */
   copying: InFlight | null = null;
+  /** … and the data come from the client. */
+  copyingIn = false;
   /** Something in the current batch may have written. */
   batchWrites = false;
   /** The client is not framed while one of its statements is parsed elsewhere. */
@@ -117,6 +121,7 @@ export class PgSession implements ProxySession {
     this.controlled = permit.controls.length > 0;
     this.probing = permit.recording.xidProbe;
     this.maxStatementBytes = context.maxStatementBytes;
+    this.maxBindBytes = Math.min(permit.recording.captureParameterBytes, MAX_BIND_BYTES);
     this.maxChunkBytes = context.reactor.maxChunkBytes;
     this.lexical = {
       standardConformingStrings: parts.standardConformingStrings,
@@ -475,7 +480,6 @@ export class PgSession implements ProxySession {
 
   /** In COPY from the client the server reads over Syncs: they will not be answered. */
   dropSwallowedSyncs(): void {
-    if (this.queue.head()?.kind !== RequestKind.execute) return;
     let ended = false;
     for (let i = 0; i < this.queue.size; i++) if (this.queue.at(i).kind === RequestKind.copyEnd) ended = true;
     if (!ended) return;

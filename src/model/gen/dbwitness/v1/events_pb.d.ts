@@ -518,6 +518,13 @@ export declare type TextDeclared = Message<"dbwitness.v1.TextDeclared"> & {
    * @generated from field: bool redacted = 5;
    */
   redacted: boolean;
+
+  /**
+   * where this piece begins in the text, when it needs several events
+   *
+   * @generated from field: uint64 offset = 6;
+   */
+  offset: bigint;
 };
 
 /**
