@@ -38,6 +38,7 @@ class Forwarder implements LinkHandler {
 
 const [driver, port, upstreamHost, upstreamPort] = process.argv.slice(2);
 const reactor = createReactor({
+  spinUs: Number(process.env['SPIN_US'] ?? 50),
   driver: driver as 'epoll' | 'node',
   report: (error) => console.error(error.message),
 });

@@ -13,7 +13,7 @@ import { Carry, SMALL_BYTES } from './carry.ts';
 import { secureClient, secureServer, tlsFacts } from './handshake.ts';
 import type { ClientTlsOptions, Link, LinkHandler, PeerAddress, ServerTlsOptions } from './link.ts';
 import { StreamLink, type StreamShared, chunkNotConsumed } from './stream-link.ts';
-import { EPOLL, ERRNO, SHUT_WR, type Syscalls, errnoName } from './syscalls.ts';
+import { EPOLL, ERRNO, MSG_NOSIGNAL, SHUT_WR, type Syscalls, errnoName } from './syscalls.ts';
 import type { Turn } from './turn.ts';
 
 /** The reactor, as its links see it. */
@@ -120,13 +120,13 @@ export class EpollLink extends BaseLink {
     }
     if (this.sliceCount === 1 && this.sliceBytes[0] === arena.bytes) {
       const start = this.sliceStart[0];
-      const written = sys.write(this.#fd, arena.address + start, total);
+      const written = sys.transmit(this.#fd, arena.address + start, total, MSG_NOSIGNAL);
       if (written !== total) this.#afterShortWrite(arena.bytes, start, start + total, written);
       return;
     }
     if (total <= stage.bytes.length) {
       this.gather(stage.bytes, 0);
-      const written = sys.write(this.#fd, stage.address, total);
+      const written = sys.transmit(this.#fd, stage.address, total, MSG_NOSIGNAL);
       if (written !== total) this.#afterShortWrite(stage.bytes, 0, total, written);
       return;
     }
@@ -171,7 +171,7 @@ export class EpollLink extends BaseLink {
       carry.copyTo(bytes, start);
       at = start + carry.end;
     }
-    const count = sys.read(this.#fd, address + at, room);
+    const count = sys.receive(this.#fd, address + at, room, 0);
     if (count <= 0) {
       this.#afterEmptyRead(count);
       return;
@@ -259,7 +259,7 @@ export class EpollLink extends BaseLink {
         if (!direct) stage.bytes.set(bytes.subarray(at, at + count), 0);
         const source = direct ? arena : stage;
         const from = direct ? at : 0;
-        const written = sys.write(this.#fd, source.address + from, count);
+        const written = sys.transmit(this.#fd, source.address + from, count, MSG_NOSIGNAL);
         if (written !== count) this.#afterShortWrite(source.bytes, from, from + count, written);
         at += count;
       }
@@ -282,7 +282,7 @@ export class EpollLink extends BaseLink {
     const { sys } = this.#host;
     while (this.#backlog.length > 0) {
       const bytes = this.#backlog[0];
-      const written = sys.write(this.#fd, sys.addressOf(bytes), bytes.length);
+      const written = sys.transmit(this.#fd, sys.addressOf(bytes), bytes.length, MSG_NOSIGNAL);
       if (written < 0) {
         const errno = sys.errno();
         if (errno !== ERRNO.EAGAIN && errno !== ERRNO.EINTR) this.close(this.#failure(errno, 'writing to'));

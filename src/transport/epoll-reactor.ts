@@ -3,7 +3,7 @@
  *
  *   libuv polls ──our epoll fd is readable──▶ immediate: epoll_wait(0) ─▶ reads ─▶ turn end ─┐
  *        ▲                                          ▲────────── again, until nothing is ready ◀┘
- *        └── nothing for a while, or `MAX_STAY_US` have passed: timers, IPC, promises, Node's own streams
+ *        └── nothing for a while, or `MAX_STAY_MS` has passed: timers, IPC, promises, Node's own streams
  *
  * The epoll descriptor is nested in libuv's (`uv_poll`). Its callback is none of ours: an immediate that is always armed
  * but does not keep the loop from sleeping (`unref`) runs after each poll phase, so handlers run as ordinary JavaScript
@@ -47,7 +47,7 @@ const ARENA_BYTES = 4 * 1024 * 1024;
 const STAGE_BYTES = 64 * 1024;
 const READ_BYTES = 128 * 1024;
 /** Turns in a row before libuv gets a round. It bounds how late timers, IPC and promises are. */
-const MAX_STAY_US = 1_000;
+const MAX_STAY_MS = 1;
 /** Connections accepted in one turn, so that a flood of them does not starve the links. */
 const MAX_ACCEPTS_PER_TURN = 64;
 const ACCEPT_PAUSE_MS = 100;
@@ -84,7 +84,7 @@ export class EpollReactor implements Reactor {
   #closed = false;
 
   /** @throws Error when epoll or the nesting does not work here. */
-  constructor(sys: Syscalls, report: (error: AppError) => void) {
+  constructor(sys: Syscalls, report: (error: AppError) => void, spinUs: number) {
     this.#sys = sys;
     this.#report = report;
     this.#turn = new Turn(() => this.#wake());
@@ -96,7 +96,7 @@ export class EpollReactor implements Reactor {
     this.#event = new Int32Array(event.buffer, event.byteOffset, 4);
     this.#eventAddress = sys.addressOf(event);
     this.#address = new SockAddr(sys);
-    this.#spinner = new Spinner(sys);
+    this.#spinner = new Spinner({ now: () => performance.now(), yieldCore: sys.schedYield }, spinUs);
     this.#streams = {
       turn: this.#turn,
       scratch: new Scratch(),
@@ -207,17 +207,19 @@ export class EpollReactor implements Reactor {
   };
 
   #takeTurns(): void {
-    const { epollWait } = this.#sys;
+    const sys = this.#sys;
     const spinner = this.#spinner;
+    const entered = performance.now();
     spinner.enter();
     for (;;) {
       if (this.#ready.length > 0) this.#readReady();
-      const count = epollWait(this.#epoll, this.#eventsAddress, MAX_EVENTS, 0);
+      const count = sys.epollWait(this.#epoll, this.#eventsAddress, MAX_EVENTS, 0);
       for (let i = 0; i < count; i++) this.#dispatch(i * EPOLL_EVENT_WORDS);
       this.#endTurn();
-      if (count > 0) spinner.worked(count);
-      else if (this.#ready.length === 0 && !this.#turn.isPending && !spinner.wait()) return;
-      if (spinner.stayedUs() > MAX_STAY_US) return;
+      const now = performance.now();
+      if (count > 0) spinner.worked(now);
+      else if (this.#ready.length === 0 && !this.#turn.isPending && !spinner.wait(now)) return;
+      if (now - entered > MAX_STAY_MS) return;
     }
   }
 

@@ -5,12 +5,19 @@ import type { Reactor } from './link.ts';
 import { NodeReactor } from './node-reactor.ts';
 import { loadSyscalls } from './syscalls.ts';
 
+const DEFAULT_SPIN_US = 50;
+
 export interface ReactorOptions {
   /**
    * `epoll`: raw sockets, Linux on x86-64 or arm64, main thread only. `node`: Node's own sockets, everywhere. `auto`
    * (default): epoll where it works.
    */
   readonly driver?: 'auto' | 'epoll' | 'node';
+  /**
+   * epoll: how long to look for more after the last activity before going to sleep, in microseconds; it adapts below
+   * that by itself. 0: never. Default 50.
+   */
+  readonly spinUs?: number;
   /** Told of what goes wrong and has no caller: connections that could not be accepted, why epoll was not used. */
   readonly report?: (error: AppError) => void;
 }
@@ -20,7 +27,7 @@ export function createReactor(options: ReactorOptions = {}): Reactor {
   const report = options.report ?? (() => undefined);
   const driver = options.driver ?? 'auto';
   if (driver === 'node') return new NodeReactor(report);
-  const reactor = tryEpoll(report);
+  const reactor = tryEpoll(report, options.spinUs ?? DEFAULT_SPIN_US);
   if (typeof reactor !== 'string') return reactor;
   const error = new AppError(
     'unavailable',
@@ -32,11 +39,11 @@ export function createReactor(options: ReactorOptions = {}): Reactor {
   return new NodeReactor(report);
 }
 
-function tryEpoll(report: (error: AppError) => void): EpollReactor | string {
+function tryEpoll(report: (error: AppError) => void, spinUs: number): EpollReactor | string {
   const sys = loadSyscalls();
   if (typeof sys === 'string') return sys;
   try {
-    return new EpollReactor(sys, report);
+    return new EpollReactor(sys, report, spinUs);
   } catch (error) {
     return messageOf(error);
   }

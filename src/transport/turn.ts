@@ -14,7 +14,9 @@ export class Turn {
   /** Set by the relay, see `Reactor.onTurnEnd`. */
   onTurnEnd: () => boolean = () => true;
   readonly #wake: () => void;
-  #dirty: BaseLink[] = [];
+  /** The first `#dirtyCount` are links with output; the rest is kept memory. */
+  readonly #dirty: (BaseLink | null)[] = [];
+  #dirtyCount = 0;
   #closing: BaseLink[] = [];
   #held: BaseLink[] = [];
   #touched = false;
@@ -27,7 +29,7 @@ export class Turn {
   }
 
   addDirty(link: BaseLink): void {
-    this.#dirty.push(link);
+    this.#dirty[this.#dirtyCount++] = link;
     this.#wake();
   }
 
@@ -48,7 +50,7 @@ export class Turn {
   }
 
   get isPending(): boolean {
-    return this.#touched || this.#retry || this.#dirty.length > 0 || this.#closing.length > 0;
+    return this.#touched || this.#retry || this.#dirtyCount > 0 || this.#closing.length > 0;
   }
 
   /**
@@ -64,7 +66,7 @@ export class Turn {
   end(): void {
     this.#readBytes = 0;
     if (this.#closing.length > 0) this.#tellClosed();
-    if (this.#dirty.length === 0 && !this.#touched && !this.#retry) return;
+    if (this.#dirtyCount === 0 && !this.#touched && !this.#retry) return;
     const retry = this.#retry;
     this.#touched = false;
     this.#retry = false;
@@ -73,12 +75,14 @@ export class Turn {
     this.#touched = false;
     const dirty = this.#dirty;
     if (granted && retry) this.#releaseHeld();
-    for (let i = 0; i < dirty.length; i++) {
-      const link = dirty[i];
+    const count = this.#dirtyCount;
+    this.#dirtyCount = 0;
+    for (let i = 0; i < count; i++) {
+      const link = dirty[i] as BaseLink;
+      dirty[i] = null;
       if (granted && !link.isHolding) link.writeQueued();
       else if (link.holdQueued()) this.#held.push(link);
     }
-    dirty.length = 0;
   }
 
   #releaseHeld(): void {
