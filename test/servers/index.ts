@@ -26,4 +26,5 @@ export {
   type RunningProcess,
   startProcess,
 } from './processes.ts';
+export { newSeed, seeded } from './random.ts';
 export { waitFor, type WaitOptions } from './wait.ts';

@@ -1,0 +1,17 @@
+/** Randomness for tests: seeded, so that a printed seed repeats a run. */
+
+/** Mulberry32; numbers in [0, 1). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** A new seed, to be printed. */
+export function newSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0];
+}
