@@ -53,7 +53,8 @@ export type Permission =
   | 'audit.read'
   | 'audit.read_own'
   | 'journal.read'
-  | 'session.kill';
+  | 'session.kill'
+  | 'index.rebuild';
 
 interface Rule {
   readonly roles: readonly Role[];
@@ -80,6 +81,7 @@ export const PERMISSIONS: Readonly<Record<Permission, Rule>> = {
   'audit.read_own': { roles: ANYBODY, byApiKey: true },
   'journal.read': { roles: ['admin', 'viewer'], byApiKey: true },
   'session.kill': { roles: ['admin'], byApiKey: true },
+  'index.rebuild': { roles: ['admin'], byApiKey: true },
 };
 
 export function may(actor: Actor, permission: Permission): boolean {

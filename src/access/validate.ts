@@ -9,6 +9,8 @@ import { RESERVED_NAMES } from './actor.ts';
 
 /** PostgreSQL's NAMEDATALEN − 1: what every client can send. */
 const MAX_NAME_BYTES = 63;
+/** Oracle's service names are the longest. */
+const MAX_UPSTREAM_NAME_BYTES = 255;
 const NAME = /^[\p{L}\p{N}_][\p{L}\p{M}\p{N}_.@+$-]*$/u;
 /** Year 2255: beyond it, microseconds are not exact in a number. */
 const MAX_US = 9e15;
@@ -47,7 +49,7 @@ export function checkText(field: string, text: string, maxBytes: number): string
 export function checkUpstreamName(field: string, text: string): string {
   if (text === '') throw invalid(field, 'must not be empty');
   if (/[\r\n\t]/.test(text)) throw invalid(field, 'must be one line');
-  return checkText(field, text, MAX_NAME_BYTES);
+  return checkText(field, text, MAX_UPSTREAM_NAME_BYTES);
 }
 
 /** A host name, an IPv4 or IPv6 address, or the absolute path of a Unix socket's folder. */

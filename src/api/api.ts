@@ -22,12 +22,13 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { installAuthentication } from './authentication.ts';
 import { apiDefaults, type ApiDeps } from './deps.ts';
 import { installOpenapi, openapiRoute } from './openapi.ts';
-import { installProblems, methodGuard } from './problems.ts';
+import { answerClientError, installProblems, methodGuard } from './problems.ts';
 import { authRoutes } from './routes/auth.ts';
 import { databaseRoutes } from './routes/databases.ts';
 import { eventRoutes } from './routes/events.ts';
 import { grantRoutes } from './routes/grants.ts';
 import { healthRoutes } from './routes/health.ts';
+import { indexRoutes } from './routes/index.ts';
 import { journalRoutes } from './routes/journal.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { sessionRoutes } from './routes/sessions.ts';
@@ -49,6 +50,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
       connectionsCheckingInterval: Math.min(1_000, options.requestTimeoutMs),
       headersTimeout: options.requestTimeoutMs,
     },
+    clientErrorHandler: answerClientError,
     forceCloseConnections: 'idle',
     trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
     routerOptions: { maxParamLength: 200 },
@@ -80,6 +82,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
         statementRoutes(api, deps);
         eventRoutes(api, deps);
         journalRoutes(api, deps);
+        indexRoutes(api, deps);
         done();
       },
       { prefix: '/api/v1' },

@@ -25,6 +25,21 @@ export interface RecordedRows {
   readonly truncated: boolean;
 }
 
+/** The index, as far as the API steers it. Implemented in `app/`. */
+export interface IndexControl {
+  state(): Promise<IndexState>;
+  /** Empties the index and starts making it again from the journal; resolves when that has begun. */
+  rebuild(): Promise<IndexState>;
+}
+
+export interface IndexState {
+  readonly state: 'running' | 'waiting' | 'failing' | 'stopped';
+  readonly failure: string;
+  /** Everything before this position can be searched. */
+  readonly nextSeq: number;
+  readonly journalSeq: number;
+}
+
 export interface Readiness {
   readonly ready: boolean;
   /** One word or sentence per part: `journal`, `store`, … */
@@ -35,6 +50,8 @@ export interface ApiDeps {
   readonly access: Access;
   readonly db: Kysely<StoreSchema>;
   readonly journal: JournalReads;
+  /** Absent: `/index` is not served. */
+  readonly index?: IndexControl;
   readonly ready: () => Promise<Readiness>;
   /** Prometheus text; `null`: there is no `/metrics`. */
   readonly metrics: { readonly contentType: string; read(): Promise<string> } | null;

@@ -2,6 +2,7 @@
  * Errors as problems, RFC 9457. One table says which kind of failure is which status; a few codes differ from their
  * kind. Nobody's operational failure is a 500 that says nothing but the request's id, under which the log has the rest.
  */
+import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError, isAppError, type ErrorKind } from '../base/errors.ts';
 import type { Problem } from './contract/common.ts';
@@ -134,6 +135,31 @@ export function installProblems(app: FastifyInstance): void {
     send(request, reply, new AppError('not-found', 'API_ROUTE_UNKNOWN', 'there is nothing at this address')),
   );
 }
+
+/** What Node refuses before there is a request: malformed or late bytes. Ends the connection. */
+export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  const [line, problem] = late
+    ? ['408 Request Timeout', { ...RAW_PROBLEM, status: 408, title: TITLES[408], code: 'API_REQUEST_LATE' }]
+    : ['400 Bad Request', RAW_PROBLEM];
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const body = JSON.stringify(problem);
+  socket.end(
+    `HTTP/1.1 ${line}\r\nconnection: close\r\ncontent-type: application/problem+json; charset=utf-8\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+const RAW_PROBLEM = {
+  type: 'about:blank',
+  title: TITLES[400],
+  status: 400,
+  detail: 'the request did not arrive whole and in time as valid HTTP',
+  code: 'API_HTTP_INVALID',
+} satisfies Problem;
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 
