@@ -54,7 +54,8 @@ export interface SqlDialect {
 
   /**
    * What the statement may do. Texts longer than `limits.maxInlineParseBytes` that are not cached come back as
-   * `parsed: false` at once: give those to {@link classifyLong}. Several statements in the text are merged.
+   * `parsed: false` at once: give those to {@link classifyLong}. (So do rare shorter ones that would hold up the loop;
+   * whoever refuses those refuses nothing that people write.) Several statements in the text are merged.
    */
   classify(text: Buffer, start: number, end: number, settings?: LexicalSettings): Classification;
 
