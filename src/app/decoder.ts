@@ -20,9 +20,7 @@ export async function createDecoder(): Promise<StatementDecoder> {
     },
     decodeParameters: (engine, recorded, types): readonly JsonValue[] | null => {
       if (engine !== 'postgres' || recorded.bind === null) return null;
-      return decodeParameters(recorded.bind, types).parameters.map(
-        (parameter) => parameter.value as JsonValue,
-      );
+      return decodeParameters(recorded.bind, types).parameters.map((parameter) => parameter.value);
     },
   };
 }

@@ -64,7 +64,7 @@ export class Channel<Ours extends Methods, Theirs extends Methods> {
     method: M,
     handler: (body: Ours[M]['body']) => Ours[M]['answer'] | Promise<Ours[M]['answer']>,
   ): void {
-    this.#handlers.set(method, handler as (body: unknown) => unknown);
+    this.#handlers.set(method, handler);
   }
 
   /** Rejects with `unavailable` when the other process is gone, or with the error that its handler threw. */
@@ -76,7 +76,7 @@ export class Channel<Ours extends Methods, Theirs extends Methods> {
       );
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
+      this.#waiting.set(id, { resolve, reject });
       this.#send({ f: 'request', id, method, body });
     });
   }

@@ -12,6 +12,8 @@ export type EndReason = 'grant_ended' | 'quota' | 'killed' | 'shutdown' | 'journ
 export interface ProxySession {
   readonly uid: Uid;
   readonly permit: Permit;
+  /** The password, key or certificate that proved the user; empty: a certificate. */
+  readonly credentialUid: Uid;
   readonly account: GrantAccount;
   /** A statement is running, or a transaction is open. */
   readonly busy: boolean;
@@ -91,6 +93,9 @@ export class SessionRegistry {
               'killed',
               `this session was ended by ${notice.by}; ask them before you connect again`,
             );
+          break;
+        case 'credential_ended':
+          if (session.credentialUid === notice.credentialUid) session.end('grant_ended', notice.message);
           break;
         case 'user_disabled':
           if (session.permit.userUid === notice.userUid)

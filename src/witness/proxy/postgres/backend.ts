@@ -18,9 +18,10 @@ import { commandRows, decodeParameterDescription } from '../../../wire/postgres/
 import { applyToNames, revertNames } from './names.ts';
 import { errorResponse } from './refusal.ts';
 import { type Request, RequestKind } from './requests.ts';
+import { RowCapture } from './capture.ts';
 import type { PgSession } from './session.ts';
 import type { InFlight } from './statement.ts';
-import { MAX_ROW_BYTES, Outcome } from '../recorder.ts';
+import { Outcome } from '../recorder.ts';
 
 /** Messages up to this size wait in the link until they are whole; rows and COPY data beyond it flow through. */
 const WHOLE_BYTES = 16 * 1024;
@@ -32,20 +33,13 @@ export class Backend {
   /** Bytes of a row or CopyData in flow that are still to come. */
   #flowing = 0;
   #flowType = 0;
-  /** Copy of a row in flow, to record it whole. */
-  #flowRow: Buffer | null = null;
-  #flowRowBytes = 0;
   #collected: Buffer | null = null;
   #collectedBytes = 0;
-  /** Rows of `#rowsOf` that were captured in this chunk and are not recorded yet: a range of the chunk. */
-  #rowsOf: InFlight | null = null;
-  #rows: Buffer | null = null;
-  #rowsStart = 0;
-  #rowsEnd = 0;
-  #rowCount = 0;
+  readonly #capture: RowCapture;
 
   constructor(session: PgSession) {
     this.#s = session;
+    this.#capture = new RowCapture(session.records, session.permit.recording);
   }
 
   /** True while the last byte forwarded to the client was in the middle of a message. */
@@ -84,7 +78,7 @@ export class Backend {
   /** What was kept open for this chunk's sake goes into the journal, or becomes a copy. */
   #settle(): void {
     const s = this.#s;
-    this.#recordRows();
+    this.#capture.flush();
     s.records.recorder.settle();
     s.running(s.queue.head())?.keep();
   }
@@ -98,7 +92,6 @@ export class Backend {
     if (head?.kind === RequestKind.xidProbe) return start;
     const statement = s.running(head);
     if (!statement) return start;
-    const recording = s.permit.recording;
     let capturing = !statement.truncated;
     let at = start;
     let captureEnd = start;
@@ -109,10 +102,7 @@ export class Backend {
       const next = at + 1 + length;
       if (length < 6 || next > end) break;
       if (capturing) {
-        if (
-          statement.recordedRows + captured < recording.captureRows &&
-          statement.recordedBytes + (next - start) <= recording.captureBytes
-        ) {
+        if (this.#capture.fits(statement, captured + 1, next - start)) {
           captureEnd = next;
           captured++;
         } else capturing = false;
@@ -124,35 +114,11 @@ export class Backend {
     if (statement.rows === 0) statement.firstRowUs = s.turn.monotonicUs;
     statement.rows += rows;
     statement.bytes += at - start;
-    if (captured > 0) this.#capture(statement, bytes, start, captureEnd, captured);
+    if (captured > 0) this.#capture.take(statement, bytes, start, captureEnd, captured);
     if (!capturing) statement.truncated = true;
     s.outcomeInTurn = true;
     s.toClient.push(bytes, start, at);
     return at;
-  }
-
-  #capture(statement: InFlight, bytes: Buffer, start: number, end: number, rows: number): void {
-    if (this.#rowsOf === statement && this.#rows === bytes && this.#rowsEnd === start) {
-      this.#rowsEnd = end;
-      this.#rowCount += rows;
-    } else {
-      this.#recordRows();
-      this.#rowsOf = statement;
-      this.#rows = bytes;
-      this.#rowsStart = start;
-      this.#rowsEnd = end;
-      this.#rowCount = rows;
-    }
-    statement.recordedRows += rows;
-    statement.recordedBytes += end - start;
-  }
-
-  /** Records captured rows of a statement that is still running. */
-  #recordRows(): void {
-    if (!this.#rowsOf || !this.#rows) return;
-    const statement = this.#rowsOf;
-    this.#rowsOf = null;
-    this.#s.records.rows(statement, this.#rows, this.#rowsStart, this.#rowsEnd, this.#rowCount);
   }
 
   // --- messages larger than what is there -------------------------------------------------------------------------
@@ -190,22 +156,10 @@ export class Backend {
       s.lostTrack('a row that belongs to no statement');
       return;
     }
-    const recording = s.permit.recording;
     if (statement.rows === 0) statement.firstRowUs = s.turn.monotonicUs;
     statement.rows++;
     statement.bytes += total;
-    const fits =
-      !statement.truncated &&
-      statement.recordedRows < recording.captureRows &&
-      statement.recordedBytes + total <= recording.captureBytes &&
-      total <= MAX_ROW_BYTES;
-    if (!fits) {
-      statement.truncated = true;
-      return;
-    }
-    this.#recordRows();
-    this.#flowRow = Buffer.allocUnsafeSlow(total);
-    this.#flowRowBytes = bytes.copy(this.#flowRow, 0, at, end);
+    this.#capture.beginLong(statement, bytes, at, end, total);
   }
 
   #goOn(bytes: Buffer, at: number, end: number): number {
@@ -225,21 +179,9 @@ export class Backend {
     s.outcomeInTurn = true;
     s.toClient.push(bytes, at, at + count);
     this.#flowing -= count;
-    if (this.#flowType === T.CopyData) s.recordCopy(false, bytes, at, at + count);
-    else if (this.#flowRow) {
-      this.#flowRowBytes += bytes.copy(this.#flowRow, this.#flowRowBytes, at, at + count);
-      if (this.#flowing === 0) this.#endRow(this.#flowRow);
-    }
+    if (this.#flowType === T.CopyData) s.copy.record(false, bytes, at, at + count);
+    else this.#capture.goOn(bytes, at, at + count);
     return at + count;
-  }
-
-  #endRow(row: Buffer): void {
-    const statement = this.#s.running(this.#s.queue.head());
-    this.#flowRow = null;
-    if (!statement) return;
-    statement.recordedRows++;
-    statement.recordedBytes += row.length;
-    this.#s.records.rows(statement, row, 0, row.length, 1);
   }
 
   // --- whole messages ---------------------------------------------------------------------------------------------
@@ -289,8 +231,7 @@ export class Backend {
       case T.CopyInResponse:
       case T.CopyOutResponse:
       case T.CopyBothResponse:
-        s.copying = s.running(head);
-        s.copyingIn = type === T.CopyInResponse;
+        s.copy.begin(s.running(head), type === T.CopyInResponse);
         break;
       case T.CopyData:
         this.#copyOut(bytes, at + HEADER_BYTES, next, next - at - HEADER_BYTES);
@@ -364,12 +305,11 @@ export class Backend {
     if (statement.rows === 0)
       statement.rows = tagEnd > tagStart ? Math.max(0, commandRows(bytes, at + HEADER_BYTES, next)) : 0;
     this.#finish(head, statement, Outcome.COMPLETED, bytes, tagStart, tagEnd, null);
-    if (s.copying === statement && s.copyingIn) s.dropSwallowedSyncs();
+    s.copy.end(statement);
     if (head.kind === RequestKind.execute) {
       s.queue.shift();
       s.requestAnswered();
     }
-    if (s.copying === statement) s.copying = null;
   }
 
   #suspended(head: Request | null): void {
@@ -395,14 +335,12 @@ export class Backend {
     error: ErrorFields | null,
   ): void {
     const s = this.#s;
-    const inline = this.#rowsOf === statement ? this.#rows : null;
-    if (inline) this.#rowsOf = null;
-    else this.#recordRows();
+    this.#capture.flushOthers(statement);
     const actual = head.kind === RequestKind.execute ? s.actual.portal(head.name) : null;
     if (actual) statement.portal = actual;
     s.records.finish(statement, outcome, tag, tagStart, tagEnd, error);
     s.records.recorder.finished.xid = s.xid.value;
-    if (inline) s.records.inlineRows(inline, this.#rowsStart, this.#rowsEnd, this.#rowCount);
+    this.#capture.intoOutcome(statement);
     if (actual && actual.text !== statement.text)
       s.records.recorder.finished.actualSql = actual.text.recorded;
     s.outcomeInTurn = true;
@@ -421,13 +359,10 @@ export class Backend {
   }
 
   #copyOut(bytes: Buffer, start: number, end: number, payloadBytes: number): void {
-    const statement = this.#s.copying ?? this.#s.running(this.#s.queue.head());
-    this.#s.outcomeInTurn = true;
-    if (statement) {
-      if (statement.rows === 0) statement.firstRowUs = this.#s.turn.monotonicUs;
-      statement.bytes += payloadBytes;
-    }
-    this.#s.recordCopy(false, bytes, start, end);
+    const s = this.#s;
+    s.outcomeInTurn = true;
+    s.copy.sent(payloadBytes);
+    s.copy.record(false, bytes, start, end);
   }
 
   #notice(head: Request | null, bytes: Buffer, at: number, next: number): void {
@@ -444,9 +379,8 @@ export class Backend {
   #error(head: Request | null, bytes: Buffer, at: number, next: number): void {
     const s = this.#s;
     const fields = decodeErrorFields(bytes, at + HEADER_BYTES, next);
-    this.#recordRows();
-    if (s.copying && s.copyingIn) s.dropSwallowedSyncs();
-    s.copying = null;
+    this.#capture.flush();
+    s.copy.end(null);
     const severity = fields.get('V') ?? fields.get('S');
     if (!head || severity === 'FATAL' || severity === 'PANIC') {
       const statement = s.running(head);

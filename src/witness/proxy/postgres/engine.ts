@@ -20,7 +20,8 @@ import type { PgContext } from './context.ts';
 import { type Login, LoginError, type LoginProgress, type LoginSettings, logIn } from './login.ts';
 import { upstreamParameters } from './parameters.ts';
 import { errorResponse, refusal, type Refusal, SQLSTATE } from './refusal.ts';
-import { journalRefusal, PgSession } from './session.ts';
+import { journalRefusal } from './gate.ts';
+import { PgSession } from './session.ts';
 import { connectUpstream, type UpstreamConnection } from './upstream.ts';
 
 const KEY_BYTES_3_0 = 4;
@@ -134,6 +135,7 @@ export class PgEngine {
       context,
       permit,
       account,
+      credentialUid: login.credentialUid,
       recorder,
       client: link,
       upstream: upstream.link,

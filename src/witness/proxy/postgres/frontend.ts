@@ -9,21 +9,16 @@
  */
 import { isAppError } from '../../../base/errors.ts';
 import { limits } from '../../../base/limits.ts';
-import type { Classification, StatementSpan } from '../../../model/statement.ts';
 import { MessageCursor, nextMessage } from '../../../wire/postgres/framing.ts';
 import {
   BindView,
   decodeBind,
   decodeClose,
   decodeExecute,
-  decodeParse,
-  decodeQuery,
   ExecuteView,
   formatCodes,
-  ParseView,
   TARGET_STATEMENT,
   TargetView,
-  typeOids,
 } from '../../../wire/postgres/frontend.ts';
 import {
   clientRunning,
@@ -32,18 +27,17 @@ import {
   type LengthLimits,
 } from '../../../wire/postgres/messages.ts';
 import { latin1 } from '../../../wire/postgres/reader.ts';
+import { PAUSE } from '../flow-control.ts';
 import { applyToNames } from './names.ts';
-import { malformedRefusal, oversizedRefusal, refusal, type Refusal, SQLSTATE } from './refusal.ts';
-import { COPY_FAIL, UNPARSABLE_PARSE, UNPARSABLE_QUERY } from './refusal.ts';
+import { COPY_FAIL, malformedRefusal, oversizedRefusal, UNPARSABLE_PARSE } from './refusal.ts';
 import { Request, RequestKind } from './requests.ts';
+import { TextMessages } from './texts.ts';
 import type { PgSession } from './session.ts';
-import { mayDeclare } from './sql-names.ts';
-import { type InFlight, Portal, StatementText } from './statement.ts';
+import { Portal, unknownText } from './statement.ts';
 import { StatementKind } from '../recorder.ts';
 
 /** Names and types around a text, which a total length cannot tell from it. */
 const SLACK_BYTES = 64 * 1024;
-const NO_TYPES: number[] = [];
 /** What an unreadable message of the extended protocol counts as: its answer can only be an error. */
 const UNREADABLE_AS: Readonly<Record<number, RequestKind>> = {
   [T.Parse]: RequestKind.parse,
@@ -58,7 +52,7 @@ export class Frontend {
   readonly #s: PgSession;
   readonly #limits: LengthLimits;
   readonly #cursor = new MessageCursor();
-  readonly #parseView = new ParseView();
+  readonly #texts: TextMessages;
   readonly #bindView = new BindView();
   readonly #executeView = new ExecuteView();
   readonly #targetView = new TargetView();
@@ -77,6 +71,7 @@ export class Frontend {
 
   constructor(session: PgSession) {
     this.#s = session;
+    this.#texts = new TextMessages(session);
     // Longer texts than configured are refused, not framed out: the session survives them.
     this.#limits = clientRunning(0x3fffffff);
   }
@@ -102,7 +97,7 @@ export class Frontend {
       at = cursor.end;
     }
     // A client that pipelines more than we hold is not read until answers come (back-pressure).
-    if (s.queue.size > limits.maxPipelinedRequests) s.pauseClient();
+    if (s.queue.size > limits.maxPipelinedRequests) s.flow.pauseClient(PAUSE.pipeline);
     this.#keepPortals();
     if (s.closing) at = end;
     s.countIn(at - start);
@@ -142,7 +137,7 @@ export class Frontend {
     if (type === T.Query || type === T.Parse) {
       const textBytes = total - HEADER_BYTES;
       if (textBytes > s.maxStatementBytes + SLACK_BYTES) {
-        this.#refuse(
+        this.#texts.refuse(
           type,
           bytes,
           at + HEADER_BYTES,
@@ -184,7 +179,7 @@ export class Frontend {
       return at + count;
     }
     const count = Math.min(end - at, this.#flowing);
-    if (this.#flowIsCopy) s.recordCopy(true, bytes, at, at + count);
+    if (this.#flowIsCopy) s.copy.record(true, bytes, at, at + count);
     s.toUpstream.push(bytes, at, at + count);
     this.#flowing -= count;
     return at + count;
@@ -208,25 +203,25 @@ export class Frontend {
    */
   #malformed(type: number, bytes: Buffer, at: number, next: number, why: string): void {
     const s = this.#s;
-    const refused = s.controlled ? malformedRefusal(why) : s.admission(1);
+    const refused = s.controlled ? malformedRefusal(why) : s.gate.statements(1);
     if (refused) {
-      this.#refuse(type, bytes, next, next, refused);
+      this.#texts.refuse(type, bytes, next, next, refused);
       return;
     }
     const simple = type === T.Query || type === T.FunctionCall;
     const request = new Request(simple ? RequestKind.query : UNREADABLE_AS[type], '', s.turn.number);
-    if (simple) request.statements = [this.#announceText(bytes, at + HEADER_BYTES, next)];
-    this.#pass(request, bytes, at, next);
+    if (simple) request.statements = [this.#texts.announceText(bytes, at + HEADER_BYTES, next)];
+    this.#s.pass(request, bytes, at, next);
   }
 
   #dispatch(type: number, bytes: Buffer, at: number, next: number): void {
     const s = this.#s;
     switch (type) {
       case T.Query:
-        this.#query(bytes, at, next);
+        this.#texts.query(bytes, at, next);
         break;
       case T.Parse:
-        this.#parse(bytes, at, next);
+        this.#texts.parse(bytes, at, next);
         break;
       case T.Bind:
         this.#bind(bytes, at, next);
@@ -240,7 +235,7 @@ export class Frontend {
         break;
       case T.Sync:
         s.beforeSync();
-        this.#pass(new Request(RequestKind.sync, '', s.turn.number), bytes, at, next);
+        this.#s.pass(new Request(RequestKind.sync, '', s.turn.number), bytes, at, next);
         break;
       case T.CopyData:
         this.#copyData(bytes, at, next, next - at - HEADER_BYTES);
@@ -260,192 +255,6 @@ export class Frontend {
     }
   }
 
-  #pass(request: Request, bytes: Buffer, at: number, next: number): void {
-    this.#s.queue.push(request);
-    this.#s.toUpstream.push(bytes, at, next);
-  }
-
-  /** Refuses a message of any type; `[start, end)` is the text to record, if there is one. */
-  #refuse(type: number, bytes: Buffer, start: number, end: number, why: Refusal): void {
-    const s = this.#s;
-    const simple = type === T.Query || type === T.FunctionCall;
-    const request = new Request(simple ? RequestKind.query : RequestKind.parse, '', s.turn.number);
-    request.refusal = why;
-    const statementKind = type === T.Query ? StatementKind.SIMPLE : StatementKind.PREPARE;
-    s.recordRefused(
-      type === T.FunctionCall ? StatementKind.FUNCTION_CALL : statementKind,
-      bytes,
-      start,
-      end,
-      why,
-    );
-    if (type === T.Query) s.unnamedDestroyed();
-    const substitute = simple ? UNPARSABLE_QUERY : UNPARSABLE_PARSE;
-    this.#pass(request, substitute, 0, substitute.length);
-  }
-
-  #query(bytes: Buffer, at: number, next: number): void {
-    const s = this.#s;
-    const start = at + HEADER_BYTES;
-    const end = decodeQuery(bytes, start, next);
-    if (end - start > s.maxStatementBytes) {
-      this.#refuse(T.Query, bytes, start, start + 1024, oversizedRefusal(end - start, s.maxStatementBytes));
-      return;
-    }
-    const spans = s.sql.split(bytes, start, end, s.lexical);
-    if (spans.length > limits.maxStatementsPerQuery) {
-      const message = `${spans.length} statements in one Query; dbwitness passes on at most ${limits.maxStatementsPerQuery}`;
-      this.#refuse(
-        T.Query,
-        bytes,
-        start,
-        end,
-        refusal(SQLSTATE.limitExceeded, message, 'Send them in several queries.'),
-      );
-      return;
-    }
-    if (s.controlled && end - start > limits.maxInlineParseBytes) {
-      this.#decideElsewhere(bytes, at, next, start, end, spans);
-      return;
-    }
-    const why = s.admission(spans.length || 1) ?? (s.controlled ? this.#decideAll(bytes, spans) : null);
-    this.#queryDecided(bytes, at, next, spans, why);
-  }
-
-  /** The first refusal among the statements of a Query. */
-  #decideAll(bytes: Buffer, spans: readonly StatementSpan[]): Refusal | null {
-    const s = this.#s;
-    const prepared = new Map<string, Classification>();
-    for (const span of spans) {
-      const classification = s.sql.classify(bytes, span.start, span.end, s.lexical);
-      const why = s.decide(classification, prepared);
-      if (why) return why;
-      if (classification.prepares !== '') prepared.set(classification.prepares, classification);
-    }
-    return null;
-  }
-
-  #queryDecided(
-    bytes: Buffer,
-    at: number,
-    next: number,
-    spans: readonly StatementSpan[],
-    why: Refusal | null,
-  ): void {
-    const s = this.#s;
-    const start = at + HEADER_BYTES;
-    if (why) {
-      this.#refuse(T.Query, bytes, start, next - 1, why);
-      return;
-    }
-    if (s.probing && spans.length === 1) s.probeBeforeCommit(bytes, spans[0]);
-    const request = new Request(RequestKind.query, '', s.turn.number);
-    const statements: InFlight[] = [];
-    if (spans.length === 0) statements.push(this.#announceText(bytes, start, next - 1));
-    for (const span of spans) {
-      statements.push(this.#announceText(bytes, span.start, span.end));
-      if (mayDeclare(bytes, span.start)) s.declareBySql(request, bytes, span);
-    }
-    request.statements = statements;
-    s.account.statements += statements.length;
-    s.unnamedDestroyed();
-    this.#pass(request, bytes, at, next);
-  }
-
-  #announceText(bytes: Buffer, start: number, end: number): InFlight {
-    const s = this.#s;
-    const { text, redacted } = s.sql.redactSecrets(bytes, start, end, s.lexical);
-    const statement = s.newInFlight(null);
-    const record = s.recorder.started;
-    record.ordinal = statement.ordinal;
-    record.kind = StatementKind.SIMPLE;
-    if (redacted) s.recorder.putOnce(text, 0, text.length, end - start, true);
-    else s.recorder.putOnce(bytes, start, end, end - start, false);
-    record.transactionStatus = s.transactionStatus;
-    s.recorder.start();
-    return statement;
-  }
-
-  #parse(bytes: Buffer, at: number, next: number): void {
-    const s = this.#s;
-    const view = this.#parseView;
-    decodeParse(bytes, at + HEADER_BYTES, next, view);
-    const { textStart, textEnd } = view;
-    if (textEnd - textStart > s.maxStatementBytes) {
-      this.#refuse(
-        T.Parse,
-        bytes,
-        textStart,
-        textStart + 1024,
-        oversizedRefusal(textEnd - textStart, s.maxStatementBytes),
-      );
-      return;
-    }
-    if (s.controlled && textEnd - textStart > limits.maxInlineParseBytes) {
-      this.#decideElsewhere(bytes, at, next, textStart, textEnd, [{ start: textStart, end: textEnd }]);
-      return;
-    }
-    let why = s.generalRefusal();
-    const classification =
-      why === null && (s.controlled || s.probing)
-        ? s.sql.classify(bytes, textStart, textEnd, s.lexical)
-        : null;
-    if (why === null && s.controlled && classification) why = s.decide(classification);
-    this.#parseDecided(bytes, at, next, why, classification);
-  }
-
-  /** `#parseView` holds the message. */
-  #parseDecided(
-    bytes: Buffer,
-    at: number,
-    next: number,
-    refused: Refusal | null,
-    classification: StatementText['classification'],
-  ): void {
-    const s = this.#s;
-    const { name, textStart, textEnd, typesStart, typeCount } = this.#parseView;
-    const why = refused ?? (name === '' ? null : s.preparedLimitRefusal());
-    if (why) {
-      this.#refuse(T.Parse, bytes, textStart, textEnd, why);
-      return;
-    }
-    const { text: shown, redacted } = s.sql.redactSecrets(bytes, textStart, textEnd, s.lexical);
-    const types = typeCount === 0 ? NO_TYPES : typeOids(bytes, typesStart, typeCount);
-    const recorded = redacted ? shown : Buffer.from(shown);
-    const request = new Request(RequestKind.parse, name, s.turn.number);
-    request.text = new StatementText(recorded, redacted, textEnd - textStart, types, classification);
-    applyToNames(s.predicted, request);
-    this.#pass(request, bytes, at, next);
-  }
-
-  /** Texts that would hold up the loop are parsed by a worker; the client is not read meanwhile. */
-  #decideElsewhere(
-    borrowed: Buffer,
-    at: number,
-    next: number,
-    start: number,
-    end: number,
-    borrowedSpans: readonly StatementSpan[],
-  ): void {
-    const s = this.#s;
-    const bytes = Buffer.from(borrowed.subarray(at, next));
-    const spans = borrowedSpans.map((span) => ({ start: span.start - at, end: span.end - at }));
-    s.holdClient();
-    // One classification of the whole: several statements in a text are merged into it.
-    void s.sql.classifyLong(bytes, start - at, end - at, s.lexical).then((classification) => {
-      if (s.closing) return;
-      s.joinTurn();
-      const query = bytes[0] === T.Query;
-      const why = (query ? s.admission(spans.length || 1) : s.generalRefusal()) ?? s.decide(classification);
-      if (query) this.#queryDecided(bytes, 0, bytes.length, spans, why);
-      else {
-        decodeParse(bytes, HEADER_BYTES, bytes.length, this.#parseView);
-        this.#parseDecided(bytes, 0, bytes.length, why, classification);
-      }
-      s.releaseClient();
-    });
-  }
-
   #bind(bytes: Buffer, at: number, next: number): void {
     const s = this.#s;
     const view = this.#bindView;
@@ -457,7 +266,7 @@ export class Frontend {
         ? NO_FORMATS
         : formatCodes(bytes, view.resultFormatsStart + 2, view.resultFormatCount);
     const portal = new Portal(
-      s.predicted.statement(view.statement) ?? s.unknownText(view.statement),
+      s.predicted.statement(view.statement) ?? unknownText(view.statement),
       view.statement,
       bytes,
       view.formatsStart,
@@ -474,13 +283,19 @@ export class Frontend {
     const portalEnd = bytes.indexOf(0, at + HEADER_BYTES);
     const statementEnd = portalEnd < 0 ? -1 : bytes.indexOf(0, portalEnd + 1);
     if (portalEnd < 0 || statementEnd < 0 || statementEnd >= end) {
-      this.#refuse(T.Bind, bytes, at, at, malformedRefusal('bind message with names of unlimited length'));
+      this.#texts.refuse(
+        T.Bind,
+        bytes,
+        at,
+        at,
+        malformedRefusal('bind message with names of unlimited length'),
+      );
       return false;
     }
     const statementName = latin1(bytes, portalEnd + 1, statementEnd);
     const start = statementEnd + 1;
     const cut = Math.min(end, start + s.maxBindBytes);
-    const text = s.predicted.statement(statementName) ?? s.unknownText(statementName);
+    const text = s.predicted.statement(statementName) ?? unknownText(statementName);
     const portal = new Portal(text, statementName, bytes, start, cut, this.#cursor.end - start, NO_FORMATS);
     this.#bound(latin1(bytes, at + HEADER_BYTES, portalEnd), portal, bytes, at, end);
     return true;
@@ -492,7 +307,7 @@ export class Frontend {
     request.portal = portal;
     applyToNames(s.predicted, request);
     if (name !== '') this.#borrowed.push(portal);
-    this.#pass(request, bytes, at, end);
+    this.#s.pass(request, bytes, at, end);
   }
 
   #execute(bytes: Buffer, at: number, next: number): void {
@@ -500,23 +315,23 @@ export class Frontend {
     const view = this.#executeView;
     decodeExecute(bytes, at + HEADER_BYTES, next, view);
     const portal = s.predicted.portal(view.portal);
-    const text = portal?.text ?? s.unknownText(view.portal);
+    const text = portal?.text ?? unknownText(view.portal);
     const request = new Request(RequestKind.execute, view.portal, s.turn.number);
     request.portal = portal;
-    const why = s.admission(1);
+    const why = s.gate.statements(1);
     const statement = s.newInFlight(text);
     s.announceExecution(statement, text, portal, view.portal, view.maxRows, why);
     if (why) {
       request.refusal = why;
       s.finishRefused(statement, why);
-      this.#pass(request, UNPARSABLE_PARSE, 0, UNPARSABLE_PARSE.length);
+      this.#s.pass(request, UNPARSABLE_PARSE, 0, UNPARSABLE_PARSE.length);
       return;
     }
     s.account.statements++;
     if (text.classification?.writes) s.batchWrites = true;
     if (portal && view.maxRows <= 0) portal.finished = true;
     request.statements = [statement];
-    this.#pass(request, bytes, at, next);
+    this.#s.pass(request, bytes, at, next);
   }
 
   #describeOrClose(type: number, bytes: Buffer, at: number, next: number): void {
@@ -532,16 +347,16 @@ export class Frontend {
     if (close) applyToNames(s.predicted, request);
     else if (isStatement) request.text = s.predicted.statement(view.name);
     else request.portal = s.predicted.portal(view.name);
-    this.#pass(request, bytes, at, next);
+    this.#s.pass(request, bytes, at, next);
   }
 
   #functionCall(bytes: Buffer, at: number, next: number): void {
     const s = this.#s;
     const oid = next - at >= 9 ? bytes.readUInt32BE(at + HEADER_BYTES) : 0;
     const text = Buffer.from(`/* FunctionCall */ SELECT function ${oid}`);
-    const why = s.admission(1) ?? s.functionCallRefusal(oid);
+    const why = s.gate.statements(1) ?? s.gate.functionCall(oid);
     if (why) {
-      this.#refuse(T.FunctionCall, text, 0, text.length, why);
+      this.#texts.refuse(T.FunctionCall, text, 0, text.length, why);
       return;
     }
     const argumentsEnd = Math.min(next, at + 9 + s.maxBindBytes);
@@ -559,7 +374,7 @@ export class Frontend {
     s.account.statements++;
     const request = new Request(RequestKind.functionCall, '', s.turn.number);
     request.statements = [statement];
-    this.#pass(request, bytes, at, next);
+    this.#s.pass(request, bytes, at, next);
   }
 
   // --- COPY -------------------------------------------------------------------------------------------------------
@@ -568,15 +383,15 @@ export class Frontend {
   #copyData(bytes: Buffer, at: number, end: number, payloadBytes: number): boolean {
     const s = this.#s;
     if (this.#copyRefused) return false;
-    const why = s.generalRefusal();
+    const why = s.gate.general();
     if (why) {
       this.#copyRefused = true;
-      s.refuseCopy(why);
-      this.#pass(new Request(RequestKind.copyEnd, '', s.turn.number), COPY_FAIL, 0, COPY_FAIL.length);
+      s.copy.refuse(why);
+      this.#s.pass(new Request(RequestKind.copyEnd, '', s.turn.number), COPY_FAIL, 0, COPY_FAIL.length);
       return false;
     }
-    s.countCopyIn(payloadBytes);
-    s.recordCopy(true, bytes, at + HEADER_BYTES, end);
+    s.copy.received(payloadBytes);
+    s.copy.record(true, bytes, at + HEADER_BYTES, end);
     s.toUpstream.push(bytes, at, end);
     return true;
   }
@@ -586,7 +401,7 @@ export class Frontend {
       this.#copyRefused = false;
       return;
     }
-    this.#pass(new Request(RequestKind.copyEnd, '', this.#s.turn.number), bytes, at, next);
+    this.#s.pass(new Request(RequestKind.copyEnd, '', this.#s.turn.number), bytes, at, next);
   }
 
   /** A turn that could not be recorded ended a COPY in the client's place: its further data are swallowed. */

@@ -12,7 +12,9 @@ import { limits } from '../../../base/limits.ts';
 import { revertNames } from './names.ts';
 import { COPY_FAIL, type Refusal, SYNC, UNPARSABLE_PARSE, UNPARSABLE_QUERY } from './refusal.ts';
 import { Request, RequestKind } from './requests.ts';
-import { journalRefusal, type PgSession } from './session.ts';
+import { PAUSE } from '../flow-control.ts';
+import { journalRefusal } from './gate.ts';
+import type { PgSession } from './session.ts';
 
 export class HeldBack {
   readonly #s: PgSession;
@@ -60,7 +62,7 @@ export class HeldBack {
     const s = this.#s;
     const waits = this.#waiting || this.#gates > 0;
     if (!waits && !this.#midMessage && !s.frontend.midMessage) {
-      if (s.announcedInTurn || s.copyInTurn)
+      if (s.announcedInTurn || s.copy.inTurn)
         this.#refuseTurn(journalRefusal(s.recorder.journal.status.failure));
       s.toUpstream.send();
     } else if (s.toUpstream.queuedBytes > 0) this.#wait();
@@ -78,7 +80,7 @@ export class HeldBack {
     if (this.#waiting) return;
     this.#waiting = true;
     this.#waitingSinceUs = this.#s.context.clock.monotonicUs();
-    this.#s.journalHolds(true);
+    this.#s.flow.pauseBoth(PAUSE.journal);
     this.#s.turn.whenRecovered(() => {
       if (!this.#s.closing) this.#s.joinTurn();
     });
@@ -90,7 +92,7 @@ export class HeldBack {
     const s = this.#s;
     s.toUpstream.releaseTo(s.toUpstream.heldMark);
     s.toClient.releaseTo(s.toClient.heldMark);
-    s.journalHolds(false);
+    s.flow.resumeBoth(PAUSE.journal);
   }
 
   /** `sync` durability: what this turn sends waits until its records are on stable storage. */
@@ -122,7 +124,7 @@ export class HeldBack {
     while (count < queue.size && queue.at(queue.size - 1 - count).turn === turn.number) count++;
     const taken = queue.dropNewest(count);
     s.toUpstream.discard();
-    if (s.copyInTurn) this.#refuseCopy(why, taken);
+    if (s.copy.inTurn) this.#refuseCopy(why, taken);
     let refused = false;
     for (const request of taken) {
       for (const statement of request.statements ?? []) s.finishRefused(statement, why);
@@ -152,7 +154,7 @@ export class HeldBack {
 
   #refuseCopy(why: Refusal, taken: readonly Request[]): void {
     const s = this.#s;
-    s.refuseCopy(why);
+    s.copy.refuse(why);
     s.queue.push(new Request(RequestKind.copyEnd, '', s.turn.number));
     s.toUpstream.push(COPY_FAIL, 0, COPY_FAIL.length);
     if (!taken.some((request) => request.kind === RequestKind.copyEnd)) s.frontend.copyWasRefused();

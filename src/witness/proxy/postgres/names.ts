@@ -58,8 +58,15 @@ export function applyToNames(view: NameView, request: Request): void {
     case RequestKind.closePortal:
       view.setPortal(request.name, null);
       break;
-    default:
-      break; // the other kinds name nothing
+    case RequestKind.query:
+    case RequestKind.describeStatement:
+    case RequestKind.describePortal:
+    case RequestKind.execute:
+    case RequestKind.sync:
+    case RequestKind.functionCall:
+    case RequestKind.copyEnd:
+    case RequestKind.xidProbe:
+      break; // these name nothing
   }
 }
 
@@ -83,8 +90,15 @@ export function revertNames(
         predicted.setPortal(request.name, actual.portal(request.name));
         touched = true;
         break;
-      default:
-        break; // the other kinds name nothing
+      case RequestKind.query:
+      case RequestKind.describeStatement:
+      case RequestKind.describePortal:
+      case RequestKind.execute:
+      case RequestKind.sync:
+      case RequestKind.functionCall:
+      case RequestKind.copyEnd:
+      case RequestKind.xidProbe:
+        break; // these name nothing
     }
   }
   if (!touched) return;

@@ -10,12 +10,11 @@
  * When the journal fails (`endTurn(false)`): statements of that turn are taken back and refused; results of that turn,
  * and everything behind them, wait in copies until the journal has their records (`limits.journalPatienceMs`).
  */
-import type { Classification, StatementSpan } from '../../../model/statement.ts';
+import type { StatementSpan } from '../../../model/statement.ts';
 import type { Permit } from '../../../model/access.ts';
 import type { Link, LinkHandler } from '../../../transport/link.ts';
 import { limits } from '../../../base/limits.ts';
 import { isAppError, messageOf } from '../../../base/errors.ts';
-import { decide } from '../../../access/policy.ts';
 import { decodeParameterStatus } from '../../../wire/postgres/backend.ts';
 import type { LexicalSettings } from '../../../sql/dialect.ts';
 import { type GrantAccount } from '../ledger.ts';
@@ -23,14 +22,16 @@ import { Outbox } from '../outbox.ts';
 import { CloseReason, MAX_BIND_BYTES, Outcome, type SessionRecorder, StatementKind } from '../recorder.ts';
 import type { EndReason, ProxySession } from '../registry.ts';
 import { Backend } from './backend.ts';
+import { CopyState } from './copy.ts';
 import type { PgContext } from './context.ts';
+import { FlowControl, PAUSE } from '../flow-control.ts';
 import { Frontend } from './frontend.ts';
+import { Gate } from './gate.ts';
 import { HeldBack } from './held-back.ts';
 import { NameView } from './names.ts';
 import { PgRecords } from './records.ts';
 import { errorResponse, refusal, type Refusal, SQLSTATE } from './refusal.ts';
 import { Request, RequestKind, RequestQueue } from './requests.ts';
-import { declaredName } from './sql-names.ts';
 import { InFlight, type Portal, StatementText } from './statement.ts';
 import { XidProbe } from './xid.ts';
 
@@ -42,13 +43,11 @@ const END_REASONS: Record<EndReason, CloseReason> = {
   journal: CloseReason.INTERNAL,
 };
 
-/** Why a side is not read at the moment; bits. */
-const PAUSE = { backlog: 1, pipeline: 2, parsing: 4, journal: 8 } as const;
-
 export interface PgSessionParts {
   readonly context: PgContext;
   readonly permit: Permit;
   readonly account: GrantAccount;
+  readonly credentialUid: string;
   readonly recorder: SessionRecorder;
   readonly client: Link;
   readonly upstream: Link;
@@ -72,6 +71,9 @@ export class PgSession implements ProxySession {
   readonly toUpstream: Outbox;
   readonly toClient: Outbox;
   readonly xid: XidProbe;
+  readonly gate: Gate;
+  readonly flow: FlowControl;
+  readonly copy: CopyState;
   readonly controlled: boolean;
   readonly probing: boolean;
   readonly maxStatementBytes: number;
@@ -81,18 +83,13 @@ export class PgSession implements ProxySession {
   lexical: LexicalSettings;
   /** The byte I, T or E of the last ReadyForQuery. */
   transactionStatus = 0x49;
-  /** The statement whose COPY is under way. */
-  copying: InFlight | null = null;
-  /** … and the data come from the client. */
-  copyingIn = false;
   /** Something in the current batch may have written. */
   batchWrites = false;
   /** The client is not framed while one of its statements is parsed elsewhere. */
   clientHeld = false;
   /** Nothing more is taken from either side. */
   closing = false;
-  /** In the current turn: client data of a COPY came, a statement was announced, something of the server's was recorded. */
-  copyInTurn = false;
+  /** In the current turn: a statement was announced; something of the server's was recorded. */
   announcedInTurn = false;
   outcomeInTurn = false;
   readonly #frontend: Frontend;
@@ -100,8 +97,6 @@ export class PgSession implements ProxySession {
   readonly #heldBack: HeldBack;
   readonly #parts: PgSessionParts;
   #joinedTurn = 0;
-  #clientPauses = 0;
-  #upstreamPauses = 0;
   #nextOrdinal = 1;
   #bytesIn = 0;
   #bytesOut = 0;
@@ -130,6 +125,10 @@ export class PgSession implements ProxySession {
     this.toClient = new Outbox(parts.client);
     this.toUpstream = new Outbox(parts.upstream);
     this.xid = new XidProbe(this);
+    const { journal, turn, sql } = context;
+    this.gate = new Gate({ permit, account: parts.account, journal, turn, sql, predicted: this.predicted });
+    this.copy = new CopyState(this);
+    this.flow = new FlowControl(parts.client, parts.upstream);
     this.#frontend = new Frontend(this);
     this.#backend = new Backend(this);
     this.#heldBack = new HeldBack(this);
@@ -139,6 +138,10 @@ export class PgSession implements ProxySession {
 
   get uid(): string {
     return this.recorder.uid;
+  }
+
+  get credentialUid(): string {
+    return this.#parts.credentialUid;
   }
 
   get turn(): PgContext['turn'] {
@@ -168,7 +171,7 @@ export class PgSession implements ProxySession {
           return end;
         }
       },
-      onDrain: () => this.#resumeUpstream(PAUSE.backlog),
+      onDrain: () => this.flow.resumeUpstream(PAUSE.backlog),
       onEnd: () => {
         if (!this.closing) this.#afterTurn(() => this.toUpstream.end());
       },
@@ -187,7 +190,7 @@ export class PgSession implements ProxySession {
           return end;
         }
       },
-      onDrain: () => this.#resumeClient(PAUSE.backlog),
+      onDrain: () => this.flow.resumeClient(PAUSE.backlog),
       onEnd: () => this.#upstreamEnded(),
       onClose: () =>
         this.#linkClosed(this.#parts.client, CloseReason.UPSTREAM_LOST, 'the server closed the connection'),
@@ -200,7 +203,7 @@ export class PgSession implements ProxySession {
     const { turn } = this.context;
     if (this.#joinedTurn === turn.number) return;
     this.#joinedTurn = turn.number;
-    this.copyInTurn = false;
+    this.copy.inTurn = false;
     this.announcedInTurn = false;
     this.outcomeInTurn = false;
     this.#heldBack.beginTurn();
@@ -212,8 +215,8 @@ export class PgSession implements ProxySession {
       this.toUpstream.send();
       this.toClient.send();
     } else this.#heldBack.endTurn(recorded);
-    if (this.#parts.client.backlogBytes > limits.maxBacklogBytes) this.#pauseUpstream(PAUSE.backlog);
-    if (this.#parts.upstream.backlogBytes > limits.maxBacklogBytes) this.#pauseClient(PAUSE.backlog);
+    if (this.#parts.client.backlogBytes > limits.maxBacklogBytes) this.flow.pauseUpstream(PAUSE.backlog);
+    if (this.#parts.upstream.backlogBytes > limits.maxBacklogBytes) this.flow.pauseClient(PAUSE.backlog);
   }
 
   tick(): void {
@@ -222,109 +225,28 @@ export class PgSession implements ProxySession {
 
   // --- reading and not reading ------------------------------------------------------------------------------------
 
-  pauseClient(): void {
-    this.#pauseClient(PAUSE.pipeline);
-  }
-
   /** Called when the queue got shorter. */
   requestAnswered(): void {
-    if (this.#clientPauses & PAUSE.pipeline && this.queue.size < limits.maxPipelinedRequests / 2)
-      this.#resumeClient(PAUSE.pipeline);
+    if (this.flow.pipelineWaits && this.queue.size < limits.maxPipelinedRequests / 2)
+      this.flow.resumeClient(PAUSE.pipeline);
   }
 
   holdClient(): void {
     this.clientHeld = true;
-    this.#pauseClient(PAUSE.parsing);
+    this.flow.pauseClient(PAUSE.parsing);
   }
 
   releaseClient(): void {
     this.clientHeld = false;
-    this.#resumeClient(PAUSE.parsing);
+    this.flow.resumeClient(PAUSE.parsing);
   }
 
-  journalHolds(on: boolean): void {
-    if (on) {
-      this.#pauseClient(PAUSE.journal);
-      this.#pauseUpstream(PAUSE.journal);
-    } else {
-      this.#resumeClient(PAUSE.journal);
-      this.#resumeUpstream(PAUSE.journal);
-    }
-  }
+  // --- requests ---------------------------------------------------------------------------------------------------
 
-  #pauseClient(why: number): void {
-    this.#clientPauses |= why;
-    this.#parts.client.pause();
-  }
-
-  #resumeClient(why: number): void {
-    this.#clientPauses &= ~why;
-    if (this.#clientPauses === 0 && !this.closing) this.#parts.client.resume();
-  }
-
-  #pauseUpstream(why: number): void {
-    this.#upstreamPauses |= why;
-    this.#parts.upstream.pause();
-  }
-
-  #resumeUpstream(why: number): void {
-    this.#upstreamPauses &= ~why;
-    if (this.#upstreamPauses === 0 && !this.closing) this.#parts.upstream.resume();
-  }
-
-  // --- decisions --------------------------------------------------------------------------------------------------
-
-  /** What refuses every statement now, whatever it says: an ended grant, a journal that cannot be written. */
-  generalRefusal(): Refusal | null {
-    const { account } = this;
-    if (account.endedMessage) return refusal(SQLSTATE.insufficientPrivilege, account.endedMessage);
-    if (this.turn.wallUs >= account.expiresAtUs)
-      return refusal(SQLSTATE.insufficientPrivilege, 'your grant has expired', 'Ask for a new one.');
-    const { status } = this.recorder.journal;
-    if (status.state === 'open' || this.permit.recording.failOpen) return null;
-    return journalRefusal(status.failure);
-  }
-
-  /** The same, and the quotas, for `count` more statements. */
-  admission(count: number): Refusal | null {
-    const { account } = this;
-    if (account.statements + count > account.maxStatements)
-      return refusal(
-        SQLSTATE.quotaExceeded,
-        `your grant allows ${account.maxStatements} statements, and ${account.statements} were used`,
-        'Ask for a new grant, or for a larger quota.',
-      );
-    return this.generalRefusal();
-  }
-
-  /** @param batch what earlier statements of the same Query prepare. */
-  decide(
-    classification: Classification,
-    batch: ReadonlyMap<string, Classification> | null = null,
-  ): Refusal | null {
-    const decision = decide(classification, this.permit.controls, {
-      readOnlyIsSessionDefault: true, // set at start-up, see parameters.ts
-      prepared: (name) =>
-        batch?.get(name) ?? this.predicted.statements.get(protocolName(name))?.classification ?? undefined,
-    });
-    if (decision.allow) return null;
-    const state = decision.control === 'read_only' ? SQLSTATE.readOnly : SQLSTATE.insufficientPrivilege;
-    return refusal(state, decision.reason, decision.hint);
-  }
-
-  preparedLimitRefusal(): Refusal | null {
-    if (this.predicted.statements.size < limits.maxPreparedStatements) return null;
-    const message = `this session holds ${limits.maxPreparedStatements} prepared statements, the most dbwitness allows`;
-    return refusal(SQLSTATE.limitExceeded, message, 'Close statements that are not needed any more.');
-  }
-
-  functionCallRefusal(oid: number): Refusal | null {
-    if (!this.controlled || this.sql.isReadOnlyFunction(oid)) return null;
-    return refusal(
-      SQLSTATE.insufficientPrivilege,
-      `the direct call of function ${oid} is not allowed under this grant, which has controls`,
-      'Call the function in a SELECT statement.',
-    );
+  /** Passes a message on, and awaits its answers. */
+  pass(request: Request, bytes: Buffer, at: number, next: number): void {
+    this.queue.push(request);
+    this.toUpstream.push(bytes, at, next);
   }
 
   // --- statements -------------------------------------------------------------------------------------------------
@@ -405,93 +327,10 @@ export class PgSession implements ProxySession {
     this.records.finish(statement, Outcome.FAILED, EMPTY, 0, 0, error);
   }
 
-  /** The text behind a name that neither Parse nor Bind gave: SQL made it (DECLARE), or nobody did. */
-  unknownText(name: string): StatementText {
-    return new StatementText(Buffer.from(`/* ${JSON.stringify(name)}, named by SQL */`), false, 0, [], null);
-  }
-
   /** A simple Query destroys the unnamed statement and portal. */
   unnamedDestroyed(): void {
     this.predicted.unnamedStatement = null;
     this.predicted.unnamedPortal = null;
-  }
-
-  /** `PREPARE name AS …` in a Query: the name can be bound by protocol messages once it has succeeded. */
-  declareBySql(request: Request, bytes: Buffer, span: StatementSpan): void {
-    const classification = this.controlled
-      ? this.sql.classify(bytes, span.start, span.end, this.lexical)
-      : null;
-    const name = classification
-      ? protocolName(classification.prepares)
-      : (declaredName(bytes, span.start, span.end) ?? '');
-    if (name === '') return;
-    const { text, redacted } = this.sql.redactSecrets(bytes, span.start, span.end, this.lexical);
-    const declared = new StatementText(
-      Buffer.from(text),
-      redacted,
-      span.end - span.start,
-      [],
-      classification,
-    );
-    request.declares ??= [];
-    request.declares.push([name, declared]);
-    this.predicted.setStatement(name, declared);
-  }
-
-  // --- COPY -------------------------------------------------------------------------------------------------------
-
-  /** Records CopyData payload up to the database's limit. */
-  recordCopy(fromClient: boolean, bytes: Buffer, start: number, end: number): void {
-    const statement = this.copying ?? this.#copyAhead(fromClient);
-    if (fromClient) this.copyInTurn = true;
-    if (!statement || start >= end) return;
-    const room = this.permit.recording.captureCopyBytes - statement.recordedBytes;
-    if (end - start > room) statement.truncated = true;
-    if (room <= 0) return;
-    const cut = Math.min(end, start + room);
-    statement.recordedBytes += cut - start;
-    this.recorder.copy(statement.ordinal, fromClient, bytes, start, cut);
-  }
-
-  countCopyIn(payloadBytes: number): void {
-    const statement = this.copying ?? this.#copyAhead(true);
-    if (statement) statement.bytes += payloadBytes;
-  }
-
-  /** A client may send data before it was told that the COPY has begun: they are those of the newest statement. */
-  #copyAhead(fromClient: boolean): InFlight | null {
-    if (!fromClient) return this.running(this.queue.head());
-    for (let i = this.queue.size - 1; i >= 0; i--) {
-      const statement = this.running(this.queue.at(i));
-      if (statement) return statement;
-    }
-    return null;
-  }
-
-  /** The COPY under way ends with this error instead of the server's. */
-  refuseCopy(why: Refusal): void {
-    for (let i = this.queue.size - 1; i >= 0; i--) {
-      const request = this.queue.at(i);
-      if (!this.running(request)) continue;
-      request.refusal = why;
-      return;
-    }
-  }
-
-  /** In COPY from the client the server reads over Syncs: they will not be answered. */
-  dropSwallowedSyncs(): void {
-    let ended = false;
-    for (let i = 0; i < this.queue.size; i++) if (this.queue.at(i).kind === RequestKind.copyEnd) ended = true;
-    if (!ended) return;
-    let before = true;
-    this.queue.filter((request) => {
-      if (request.kind === RequestKind.copyEnd) {
-        const first = before;
-        before = false;
-        return !first;
-      }
-      return !before || request.kind !== RequestKind.sync;
-    });
   }
 
   // --- the transaction id -----------------------------------------------------------------------------------------
@@ -646,20 +485,6 @@ export class PgSession implements ProxySession {
     this.recorder.close(this.#closeReason, this.#closeDetail, this.#bytesIn, this.#bytesOut);
     this.#parts.onClosed();
   }
-}
-
-export function journalRefusal(failure: string): Refusal {
-  return refusal(
-    /space|ENOSPC|full/i.test(failure) ? SQLSTATE.diskFull : SQLSTATE.ioError,
-    'dbwitness cannot write its journal, so it lets nothing through: the statement was not run',
-    'Tell an administrator; statements are accepted again as soon as the journal can be written.',
-    failure,
-  );
-}
-
-/** A name of SQL's (UTF-8) as the protocol's messages spell it in our maps: one character per byte. */
-function protocolName(name: string): string {
-  return Buffer.from(name, 'utf8').toString('latin1');
 }
 
 const EMPTY = Buffer.alloc(0);

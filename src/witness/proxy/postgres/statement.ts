@@ -150,3 +150,8 @@ export class InFlight {
     this.descriptionBorrowed = false;
   }
 }
+
+/** The text behind a name that neither Parse nor Bind gave: SQL made it (DECLARE), or nobody did. */
+export function unknownText(name: string): StatementText {
+  return new StatementText(Buffer.from(`/* ${JSON.stringify(name)}, named by SQL */`), false, 0, [], null);
+}

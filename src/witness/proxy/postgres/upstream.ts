@@ -229,7 +229,11 @@ class UpstreamLogin {
         this.#scram.finish(request.data);
         this.#serverProved = true;
         return;
-      default:
+      case 'gss':
+      case 'gss-continue':
+      case 'kerberos5':
+      case 'sspi':
+      case 'unknown':
         throw unsupported(request.kind);
     }
     this.#link.send(writer.copy());
