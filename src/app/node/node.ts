@@ -12,7 +12,7 @@
  */
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { type Access, createAccess } from '../../access/access.ts';
@@ -22,13 +22,14 @@ import { createApi } from '../../api/api.ts';
 import { systemClock } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import { JournalReader } from '../../journal/reader.ts';
-import { type IndexerThread, startIndexer } from '../../store/indexer-thread.ts';
 import { applyRetention } from '../../store/partitions.ts';
 import { openStore, type Store } from '../../store/store.ts';
 import { type Config, packageVersion } from '../config.ts';
 import type { ListenerAddress } from '../relay/protocol.ts';
 import { NodeJournalReads } from './journal-reads.ts';
 import { createMetrics } from './metrics.ts';
+import { NodeIndex } from './node-index.ts';
+import { type NodePaths, pathsOf } from './paths.ts';
 import { RelayProcess } from './relay-process.ts';
 
 const RETENTION_INTERVAL_MS = 3_600_000;
@@ -38,33 +39,32 @@ export interface Node {
   readonly listening: readonly ListenerAddress[];
   /** `null` when the TCP listener is off. */
   readonly apiAddress: string | null;
-  /** Printed once, at the first start, when no password was given; else `null`. */
-  readonly generatedAdminPassword: string | null;
+  /** Sessions may finish their statements, then everything is closed. */
   stop(): Promise<void>;
+  /** Ends the relay without waiting for anybody, for a process that is about to end. Loses no record. */
+  abandon(): void;
 }
 
-/** Where things of a node are in its data folder. */
-export function pathsOf(dataDir: string): { journal: string; tls: string; socket: string; state: string } {
-  return {
-    journal: join(dataDir, 'journal'),
-    tls: join(dataDir, 'tls'),
-    socket: join(dataDir, 'control.sock'),
-    state: join(dataDir, 'node.json'),
-  };
+export interface NodeEvents {
+  /**
+   * At the first start, when no password was given: the one of `admin`, to be shown now and never again. Told as soon
+   * as it holds, so that a start that fails later does not lose it.
+   */
+  readonly onGeneratedAdminPassword?: (password: string) => void;
 }
 
 /** Purpose of the vault's subkey that encrypts the journal. */
 export const JOURNAL_KEY_PURPOSE = 'journal';
 
 /** Starts everything; rejects with an AppError that says what is wrong, with nothing left running. */
-export async function startNode(config: Config, logger: Logger): Promise<Node> {
+export async function startNode(config: Config, logger: Logger, events: NodeEvents = {}): Promise<Node> {
   const started: (() => Promise<unknown>)[] = [];
   const stop = async (): Promise<void> => {
     for (const end of started.splice(0).reverse())
       await end().catch((error: unknown) => logger.error(messageOf(error)));
   };
   try {
-    return await construct(config, logger, started, stop);
+    return await construct(config, logger, events, started, stop);
   } catch (error) {
     await stop();
     throw error;
@@ -74,6 +74,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
 async function construct(
   config: Config,
   logger: Logger,
+  events: NodeEvents,
   started: (() => Promise<unknown>)[],
   stop: () => Promise<void>,
 ): Promise<Node> {
@@ -99,23 +100,24 @@ async function construct(
   });
   started.push(() => access.close());
   relay.serve(access.authority);
-  const generatedAdminPassword = await firstAdmin(access, config);
+  await firstAdmin(access, config, events);
 
-  const journalKey = config.journalEncryption ? vault.subkey(JOURNAL_KEY_PURPOSE) : null;
+  // For reading, always: segments of a time when encryption was on stay encrypted.
+  const journalKey = vault.subkey(JOURNAL_KEY_PURPOSE);
   const reader = JournalReader.open(paths.journal, { key: journalKey });
   started.push(() => reader.close());
-  const indexer = startIndexer({
-    module: new URL(`./indexer-worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
-    store,
-    journal: { dir: paths.journal, key: journalKey },
-    journalName: reader.origin,
-  });
-  started.push(() => indexer.stop());
+  const module = new URL(
+    `./indexer-worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`,
+    import.meta.url,
+  );
+  const journal = { dir: paths.journal, key: journalKey };
+  const index = new NodeIndex({ module, store, journal, journalName: reader.origin }, reader);
+  started.push(() => index.stop());
   retainRegularly(config, relay, store, logger, started);
-  const apis = await serveApi({ config, logger, store, access, relay, indexer, reader, paths, started });
+  const apis = await serveApi({ config, logger, store, access, relay, index, reader, paths, started });
   await writeState(config, paths.state, apis.address, relay);
   started.push(() => rm(paths.state, { force: true }));
-  return { access, listening: relay.listening, apiAddress: apis.address, generatedAdminPassword, stop };
+  return { access, listening: relay.listening, apiAddress: apis.address, stop, abandon: () => relay.kill() };
 }
 
 function relaySettings(
@@ -150,13 +152,13 @@ function relaySettings(
   };
 }
 
-/** At the first start there is nobody: makes `admin`. Returns the password when it was generated. */
-async function firstAdmin(access: Access, config: Config): Promise<string | null> {
+/** At the first start there is nobody: makes `admin`. */
+async function firstAdmin(access: Access, config: Config, events: NodeEvents): Promise<void> {
   const { items } = await access.users.list(LOCAL_ADMIN, { limit: 1, after: null });
-  if (items.length > 0) return null;
+  if (items.length > 0) return;
   const password = config.adminPassword || randomBytes(15).toString('base64url');
   await access.users.create(LOCAL_ADMIN, { username: 'admin', password, roles: ['admin'] });
-  return config.adminPassword ? null : password;
+  if (config.adminPassword === '') events.onGeneratedAdminPassword?.(password);
 }
 
 interface ApiParts {
@@ -165,20 +167,21 @@ interface ApiParts {
   readonly store: Store;
   readonly access: Access;
   readonly relay: RelayProcess;
-  readonly indexer: IndexerThread;
+  readonly index: NodeIndex;
   readonly reader: JournalReader;
-  readonly paths: ReturnType<typeof pathsOf>;
+  readonly paths: NodePaths;
   readonly started: (() => Promise<unknown>)[];
 }
 
 async function serveApi(parts: ApiParts): Promise<{ address: string | null }> {
-  const { config, logger, store, access, relay, indexer, reader, paths, started } = parts;
+  const { config, logger, store, access, relay, index, reader, paths, started } = parts;
   const deps = {
     access,
     db: store.db,
     journal: new NodeJournalReads(reader, paths.journal),
-    ready: async () => readiness(store, relay, indexer),
-    metrics: createMetrics({ relay, indexer: () => indexer.status }),
+    ready: async () => readiness(store, relay, index),
+    metrics: createMetrics({ relay, indexer: () => index.status }),
+    index,
     version: packageVersion(),
     logger: logger.child({ part: 'api' }),
   };
@@ -216,7 +219,7 @@ async function listenOnSocket(api: FastifyInstance, path: string): Promise<void>
 async function readiness(
   store: Store,
   relay: RelayProcess,
-  indexer: IndexerThread,
+  index: NodeIndex,
 ): Promise<{ ready: boolean; checks: Record<string, string> }> {
   const { report } = relay;
   const journal =
@@ -234,7 +237,7 @@ async function readiness(
       () => 'ok',
       (error: unknown) => messageOf(error),
     );
-  const { state, failure } = indexer.status;
+  const { state, failure } = index.status;
   return {
     // A slow or absent index delays nobody, so it does not make the node unready.
     ready: journal === 'ok' && storeState === 'ok',

@@ -95,6 +95,12 @@ export class RelayProcess implements ControlJournal {
     await exited;
   }
 
+  /** Ends it at once. What it forwarded is in the journal already. */
+  kill(): void {
+    this.#stopping = true;
+    this.#child?.kill('SIGKILL');
+  }
+
   #demand(): Channel<NodeMethods, RelayMethods> {
     if (this.#channel) return this.#channel;
     throw new AppError(
@@ -166,10 +172,11 @@ export class RelayProcess implements ControlJournal {
       this.#settle = null;
     });
     channel.handle('failed', ({ code, message }) => {
-      if (!this.#settle) log('error', message);
-      this.#settle?.reject(new AppError('unavailable', code, message));
+      if (!this.#settle) return log('error', message);
+      // It never ran: whoever started it hears why, and it is not started again.
+      this.#stopping = true;
+      this.#settle.reject(new AppError('unavailable', code, message));
       this.#settle = null;
-      this.#stopping ||= false;
     });
   }
 }

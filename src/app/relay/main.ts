@@ -78,14 +78,15 @@ async function start(): Promise<void> {
     await reactor.close();
     process.exit(0);
   });
-  journal.onStatus((status) =>
+  journal.onStatus((status) => {
+    if (status.state === 'closed') return;
     report(
       status.state === 'open' ? 'info' : 'error',
       status.state === 'open'
         ? 'the journal takes records again'
         : `the journal cannot be written: ${status.failure}`,
-    ),
-  );
+    );
+  });
   const listening = [];
   if (settings.listenPostgres) {
     const listener = await proxy.listenPostgres(settings.listenPostgres);
