@@ -70,9 +70,8 @@ export class Turn {
     const retry = this.#retry;
     this.#touched = false;
     this.#retry = false;
-    // What onTurnEnd itself sends belongs to this turn: `#dirty` may grow while it runs.
+    // What onTurnEnd itself sends belongs to this turn: `#dirty` may grow while it runs. A touch asks for another turn.
     const granted = this.onTurnEnd();
-    this.#touched = false;
     const dirty = this.#dirty;
     if (granted && retry) this.#releaseHeld();
     const count = this.#dirtyCount;

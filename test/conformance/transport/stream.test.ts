@@ -284,6 +284,19 @@ describe.each(DRIVERS)('%s', (driver) => {
       await until(() => ends === 1);
     });
 
+    test('touch within onTurnEnd asks for another turn', async () => {
+      let ends = 0;
+      bench.reactor.onTurnEnd = () => {
+        ends++;
+        if (ends < 3) bench.reactor.touch();
+        return true;
+      };
+      bench.reactor.touch();
+      await until(() => ends === 3);
+      await echoOnAnotherLink(bench);
+      expect(ends).toBe(3);
+    });
+
     test('timers, immediates and promises go on while links never rest', async () => {
       // Two links inside the reactor that answer each other for ever: there is always something ready.
       const listener = await bench.listen((link) => {
