@@ -60,13 +60,9 @@ export function upstreamParameters(
           'Ask an administrator to allow replication for this database.',
         );
     } else if (controls.length > 0) {
-      const guarded =
-        name === 'options' ? guardedOption(value) : GUARDED.has(name.toLowerCase()) ? name : null;
-      if (guarded !== null) {
-        // A client that repeats what the control sets anyway is not a problem.
-        if (name.toLowerCase() === 'default_transaction_read_only' && isTrue(value)) continue;
+      const guarded = name === 'options' ? guardedOption(value) : isGuarded(name, value) ? name : null;
+      if (guarded !== null)
         return refuse(`the start-up setting ${guarded}`, 'Remove it from the connection options.');
-      }
     }
     parameters.set(name, value);
   }
@@ -86,9 +82,18 @@ function label(user: string, applicationName: string): string {
   return text;
 }
 
-/** The first guarded setting named in `options`, split as the server does: white space, `\` escapes it. */
+function isGuarded(name: string, value: string): boolean {
+  const lower = name.toLowerCase();
+  // A client that repeats what the control sets anyway is not a problem.
+  return GUARDED.has(lower) && !(lower === 'default_transaction_read_only' && isTrue(value));
+}
+
+/**
+ * The first guarded setting named in `options`, split as the server does (pg_split_opts): at the white space of C, which
+ * is less than that of Unicode; `\` escapes it. Splitting where the server does not would pair `-c` with the wrong word.
+ */
 function guardedOption(options: string): string | null {
-  const words = options.match(/(?:\\.|[^\s\\])+/gs) ?? [];
+  const words = options.match(/(?:\\.|[^ \t\n\v\f\r\\])+/gs) ?? [];
   for (let i = 0; i < words.length; i++) {
     const word = words[i].replaceAll(/\\(.)/gs, '$1');
     let setting: string | null = null;
@@ -96,8 +101,12 @@ function guardedOption(options: string): string | null {
     else if (word.startsWith('-c')) setting = word.slice(2);
     else if (word.startsWith('--')) setting = word.slice(2);
     else return word; // other switches of the server (-f, -P, -O …): nothing a client under controls needs
-    const name = setting.split('=', 1)[0].trim().toLowerCase().replaceAll('-', '_');
-    if (GUARDED.has(name)) return name;
+    const equals = setting.indexOf('=');
+    const name = setting
+      .slice(0, equals < 0 ? undefined : equals)
+      .trim()
+      .replaceAll('-', '_');
+    if (isGuarded(name, equals < 0 ? '' : setting.slice(equals + 1))) return name;
   }
   return null;
 }
