@@ -2,6 +2,7 @@
 import type { FastifyBaseLogger } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { Access } from '../access/access.ts';
+import type { Actor } from '../access/actor.ts';
 import type { SessionEvent, SessionRecord, StatementRecord } from '../store/queries.ts';
 import type { StoreSchema } from '../store/schema.ts';
 
@@ -28,8 +29,8 @@ export interface RecordedRows {
 /** The index, as far as the API steers it. Implemented in `app/`. */
 export interface IndexControl {
   state(): Promise<IndexState>;
-  /** Empties the index and starts making it again from the journal; resolves when that has begun. */
-  rebuild(): Promise<IndexState>;
+  /** Journals who asked, empties the index and starts making it again from the journal; resolves when that has begun. */
+  rebuild(actor: Actor): Promise<IndexState>;
 }
 
 export interface IndexState {

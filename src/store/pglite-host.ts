@@ -2,7 +2,7 @@
  * Keeps PGlite's thread running: starts it, starts it again when it dies, and introduces other threads to it. Lives
  * on one thread of the process (the one that opened the store); everybody else reaches it through a control port.
  */
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { AppError } from '../base/errors.ts';
@@ -40,8 +40,12 @@ export class PgliteHost {
 
   /** Data in `<dataDir>/store`. Rejects when another process uses it or PGlite cannot open it. */
   static async open(dataDir: string): Promise<PgliteHost> {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    const host = new PgliteHost(join(dataDir, 'store'), lockFolder(join(dataDir, 'store.lock')));
+    const folder = join(dataDir, 'store');
+    // PGlite makes its files readable and writable for everybody: nobody else may get at them, whatever the data
+    // folder's own mode is.
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    chmodSync(folder, 0o700);
+    const host = new PgliteHost(folder, lockFolder(join(dataDir, 'store.lock')));
     try {
       await host.#ready.promise;
     } catch (error) {

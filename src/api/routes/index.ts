@@ -34,8 +34,9 @@ export function indexRoutes(api: Api, { index }: ApiDeps): void {
       },
     },
     async (request, reply) => {
-      demand(actorOf(request), 'index.rebuild');
-      return reply.code(202).send(indexView(await index.rebuild()));
+      const actor = actorOf(request);
+      demand(actor, 'index.rebuild');
+      return reply.code(202).send(indexView(await index.rebuild(actor)));
     },
   );
 }

@@ -116,7 +116,7 @@ function reachableDataDir(asked: string): string {
   if (!identity.stepsDown) return asked;
   let ancestor = dirname(asked);
   while (dirname(ancestor) !== ancestor && !existsSyncQuiet(ancestor)) ancestor = dirname(ancestor);
-  if (canReach(identity, ancestor)) return asked;
+  if (canReach(identity, ancestor, 'enter')) return asked;
   const name = createHash('sha256').update(asked).digest('hex').slice(0, 12);
   return join('/var/lib/dbwitness', `postgres-${name}`);
 }

@@ -38,11 +38,11 @@ export function serverIdentity(existingDataDir: string | null = null): ServerIde
   );
 }
 
-/** Whether `identity` may go through every folder above `path`, and read (and enter) `path` itself. */
-export function canReach(identity: ServerIdentity, path: string): boolean {
+/** Whether `identity` may go through every folder above `path`, and read (and enter) `path` itself, or only enter it. */
+export function canReach(identity: ServerIdentity, path: string, want: 'read' | 'enter' = 'read'): boolean {
   if (!identity.stepsDown) {
     try {
-      accessSync(path, constants.R_OK);
+      accessSync(path, want === 'read' ? constants.R_OK : constants.X_OK);
       return true;
     } catch {
       return false;
@@ -54,7 +54,8 @@ export function canReach(identity: ServerIdentity, path: string): boolean {
     if (facts === undefined) return false;
     const shift = facts.uid === identity.uid ? 6 : facts.gid === identity.gid ? 3 : 0;
     const granted = (facts.mode >> shift) & 7;
-    const needed = at === path ? (facts.isDirectory() ? 5 : 4) : 1;
+    const atPath = facts.isDirectory() ? (want === 'read' ? 5 : 1) : 4;
+    const needed = at === path ? atPath : 1;
     if ((granted & needed) !== needed) return false;
     const parent = dirname(at);
     if (parent === at) return true;

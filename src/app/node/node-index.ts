@@ -3,6 +3,8 @@
  * journal can make again, and starts the thread from the journal's beginning; it goes on in the background, and what is
  * recorded meanwhile is indexed after it. Nothing that is recorded waits for it.
  */
+import type { Actor } from '../../access/actor.ts';
+import type { ControlJournal } from '../../access/changes.ts';
 import type { IndexControl, IndexState } from '../../api/deps.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { JournalReader } from '../../journal/reader.ts';
@@ -13,11 +15,13 @@ import { resetIndex } from '../../store/reset-index.ts';
 export class NodeIndex implements IndexControl {
   readonly #options: IndexerThreadOptions;
   readonly #reader: JournalReader;
+  readonly #journal: ControlJournal;
   #thread: IndexerThread;
   #resetting: Promise<void> | null = null;
 
-  constructor(options: IndexerThreadOptions, reader: JournalReader) {
+  constructor(options: IndexerThreadOptions, reader: JournalReader, journal: ControlJournal) {
     this.#options = options;
+    this.#journal = journal;
     this.#reader = reader;
     this.#thread = startIndexer(options);
   }
@@ -37,7 +41,18 @@ export class NodeIndex implements IndexControl {
     };
   }
 
-  async rebuild(): Promise<IndexState> {
+  async rebuild(actor: Actor): Promise<IndexState> {
+    await this.#journal.append({
+      actorUid: actor.uid,
+      actorName: actor.name,
+      action: 'rebuild_index',
+      objectKind: 'index',
+      objectUid: '',
+      objectName: this.#options.journalName,
+      before: '',
+      after: '',
+      clientAddress: actor.clientAddress,
+    });
     this.#resetting ??= this.#reset().finally(() => {
       this.#resetting = null;
     });

@@ -111,7 +111,7 @@ async function construct(
     import.meta.url,
   );
   const journal = { dir: paths.journal, key: journalKey };
-  const index = new NodeIndex({ module, store, journal, journalName: reader.origin }, reader);
+  const index = new NodeIndex({ module, store, journal, journalName: reader.origin }, reader, relay);
   started.push(() => index.stop());
   retainRegularly(config, relay, store, logger, started);
   const apis = await serveApi({ config, logger, store, access, relay, index, reader, paths, started });

@@ -1,5 +1,6 @@
 /** `dbwitness demo`: everything with a sample clinic, nothing to install. */
 import { existsSync } from 'node:fs';
+import { demoDataDir } from '../../app/demo/demo-settings.ts';
 import type { Demo } from '../../app/demo/demo.ts';
 import { type Commands, type Context, environmentOf } from '../context.ts';
 import { runServer } from './serve.ts';
@@ -30,7 +31,7 @@ function welcome(demo: Demo): string {
   const analyst = people.find(({ name }) => name === 'analyst');
   const width = Math.max(...people.map(({ name }) => name.length));
   const passwordWidth = Math.max(...people.map(({ password }) => password.length));
-  const command = commandName();
+  const command = `${commandName()}${demo.dataDir === demoDataDir() ? '' : ` --data-dir ${demo.dataDir}`}`;
   return `
 dbwitness demo${target.fresh ? '' : ' (the data of an earlier start)'}
 

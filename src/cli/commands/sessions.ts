@@ -12,7 +12,7 @@ import {
   timeQuery,
 } from '../filters.ts';
 import type { Column } from '../output.ts';
-import { safeJson } from '../safe-text.ts';
+import { describeEvent } from '../event-text.ts';
 
 const COLUMNS: readonly Column<Session>[] = [
   { title: 'OPENED', value: (session) => showTime(session.opened_at) },
@@ -33,7 +33,7 @@ const EVENT_COLUMNS: readonly Column<SessionEvent>[] = [
   { title: 'POSITION', value: (event) => String(event.seq), align: 'right' },
   { title: 'AT', value: (event) => event.at },
   { title: 'EVENT', value: (event) => event.kind },
-  { title: 'CONTENT', value: (event) => safeJson(contentOf(event)), flexible: true },
+  { title: 'WHAT', value: describeEvent, flexible: true },
 ];
 
 interface SessionOptions extends ListOptions {
@@ -102,13 +102,6 @@ async function events(context: Context, options: ListOptions, uid: string): Prom
     EVENT_COLUMNS,
     'There are no events of this session.',
   );
-}
-
-/** The body of the event without what all events have. */
-function contentOf({ body }: SessionEvent): unknown {
-  if (typeof body !== 'object' || body === null) return body;
-  const inner = Object.entries(body).filter(([name]) => !['atUs', 'sessionUid', 'origin'].includes(name));
-  return inner.length === 1 ? inner[0]?.[1] : Object.fromEntries(inner);
 }
 
 function addressOf({ client_address: address, client_port: port }: Session): string {
