@@ -23,7 +23,7 @@ export interface DbwitnessOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** A folder to keep; default a temporary one, removed by `stop`. */
   readonly dataDir?: string;
-  /** Default 60 s. */
+  /** Default 180 s: the embedded store starts slowly on a loaded machine. */
   readonly startTimeoutMs?: number;
 }
 
@@ -67,7 +67,7 @@ export class Dbwitness {
   constructor(pgPort: number, apiPort: number, options: DbwitnessOptions) {
     this.pgPort = pgPort;
     this.apiPort = apiPort;
-    this.#startTimeoutMs = options.startTimeoutMs ?? 60_000;
+    this.#startTimeoutMs = options.startTimeoutMs ?? 180_000;
     this.#removeData = options.dataDir === undefined;
     this.dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'dbw-node-'));
     const outer = Object.entries(process.env).filter(([name]) => !name.startsWith('DBW_'));

@@ -31,7 +31,7 @@ export interface ChaosOptions {
   readonly rounds: number;
   readonly seed: number;
   readonly log: (line: string) => void;
-  /** Longest time from the start of the load to the kill. Default 1,500 ms. */
+  /** Longest time from the first statements to the kill. Default 1,000 ms. */
   readonly maxDelayMs?: number;
 }
 
@@ -68,8 +68,16 @@ export async function chaosKill(options: ChaosOptions): Promise<ChaosResult> {
     let onlyRecorded = 0;
     const lost: RunStatement[] = [];
     for (let round = 1; round <= options.rounds; round++) {
-      const delayMs = Math.floor(random() * (options.maxDelayMs ?? 1_500));
-      await killUnderLoad(node, access, server, loads(scripts), delayMs);
+      const delayMs = Math.floor(random() * (options.maxDelayMs ?? 1_000));
+      // Most kills strike while statements flow; every fifth may strike while clients connect.
+      await killUnderLoad({
+        node,
+        access,
+        server,
+        load: loads(scripts),
+        delayMs,
+        connecting: random() < 0.2,
+      });
       await node.start();
       await verified(node);
       const ran = await serverLog.statementsSince(WITNESSED);
@@ -111,15 +119,26 @@ SELECT 'a literal', :aid;
   ];
 }
 
-async function killUnderLoad(
-  node: Dbwitness,
-  access: Access,
-  server: PostgresServer,
-  load: readonly Omit<PgbenchOptions, 'seconds'>[],
-  delayMs: number,
-): Promise<void> {
+interface Kill {
+  readonly node: Dbwitness;
+  readonly access: Access;
+  readonly server: PostgresServer;
+  readonly load: readonly Omit<PgbenchOptions, 'seconds'>[];
+  readonly delayMs: number;
+  /** Count the delay from the start of the clients, not from their first statements. */
+  readonly connecting: boolean;
+}
+
+async function killUnderLoad({ node, access, server, load, delayMs, connecting }: Kill): Promise<void> {
   const running = load.map((one) => pgbench(access, { ...one, seconds: LOAD_SECONDS, tolerant: true }));
-  // A random moment, from the first connections on.
+  if (!connecting)
+    await waitFor('statements to flow', async () => {
+      const [{ active }] = await server.query<{ active: string }>(
+        "SELECT count(*) AS active FROM pg_stat_activity WHERE usename = $1 AND query <> ''",
+        [WITNESSED],
+      );
+      return Number(active) >= 5;
+    });
   await delay(delayMs);
   await node.kill9();
   await Promise.all(running);
