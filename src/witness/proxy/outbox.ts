@@ -7,10 +7,15 @@
  */
 import type { Link } from '../../transport/link.ts';
 
+const NOTHING = new Uint8Array(0);
+
 export class Outbox {
   readonly #link: Link;
+  /** Slices of this turn: `#count` of each are in use. */
   readonly #bytes: Uint8Array[] = [];
-  readonly #bounds: number[] = [];
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
+  #count = 0;
   readonly #held: Uint8Array[] = [];
   #heldTotal = 0;
   #ended = false;
@@ -36,32 +41,31 @@ export class Outbox {
   }
 
   push(bytes: Uint8Array, start: number, end: number): void {
-    const count = this.#bytes.length;
+    const last = this.#count - 1;
     this.queuedBytes += end - start;
-    if (count > 0 && this.#bytes[count - 1] === bytes && this.#bounds[count * 2 - 1] === start) {
-      this.#bounds[count * 2 - 1] = end; // adjacent: one longer slice
+    if (last >= 0 && this.#ends[last] === start && this.#bytes[last] === bytes) {
+      this.#ends[last] = end; // adjacent: one longer slice
       return;
     }
-    this.#bytes.push(bytes);
-    this.#bounds.push(start, end);
+    const at = this.#count++;
+    this.#bytes[at] = bytes;
+    this.#starts[at] = start;
+    this.#ends[at] = end;
   }
 
   /** Takes back what was pushed in this turn. */
   discard(): void {
-    this.#bytes.length = 0;
-    this.#bounds.length = 0;
+    // The arrays keep their memory; what they point to must not be kept.
+    for (let i = 0; i < this.#count; i++) this.#bytes[i] = NOTHING;
+    this.#count = 0;
     this.queuedBytes = 0;
   }
 
   /** Gives this turn's bytes to the link, behind nothing: call only while nothing is held. */
   send(): void {
-    const bytes = this.#bytes;
-    const bounds = this.#bounds;
-    if (this.#ended) {
-      this.discard();
-      return;
-    }
-    for (let i = 0; i < bytes.length; i++) this.#link.send(bytes[i], bounds[i * 2], bounds[i * 2 + 1]);
+    if (this.#count === 0) return;
+    if (!this.#ended)
+      for (let i = 0; i < this.#count; i++) this.#link.send(this.#bytes[i], this.#starts[i], this.#ends[i]);
     this.discard();
   }
 
