@@ -1,7 +1,8 @@
 /** The small files of the log: entry bundles and the state file, and the error of a log that does not hold together. */
 import { crc32 } from 'node:zlib';
 import { AppError } from '../base/errors.ts';
-import type { Layout } from './layout.ts';
+import type { Disk } from './disk.ts';
+import { type Layout, tileNumber } from './layout.ts';
 
 /** Entry bundle: each entry behind its length, two bytes big-endian. */
 export function encodeBundle(entries: readonly Uint8Array[]): Buffer {
@@ -36,6 +37,42 @@ export function parseState(text: string): number | null {
   return stateText(Number(found[1])) === text ? Number(found[1]) : null;
 }
 
+/**
+ * Removes tiles that a tree does not have: full ones from index `edge` on, and partial ones there that are wider than
+ * `width`. Looks only into folders that can hold such.
+ */
+export function pruneTiles(disk: Disk, folder: string, edge: number, width: number): void {
+  pruneFolder(disk, folder, tileNumber(edge).split('/'), edge, width, 0);
+}
+
+/** @param base index of the folder among those of its depth; `rest`: the edge's path from here on. */
+function pruneFolder(
+  disk: Disk,
+  folder: string,
+  rest: readonly string[],
+  edge: number,
+  width: number,
+  base: number,
+): void {
+  for (const { name } of disk.list(folder)) {
+    const path = `${folder}/${name}`;
+    const index = base * 1000 + Number(/[0-9]{3}/.exec(name)?.[0] ?? 0);
+    if (name.startsWith('x')) {
+      // Numbers have as many digits as the edge's or more; what sorts before it at the same depth is smaller.
+      if (rest.length > 1 && name < rest[0]) continue;
+      pruneFolder(disk, path, rest.length > 1 && name === rest[0] ? rest.slice(1) : [], edge, width, index);
+    } else if (!name.endsWith('.p')) {
+      if (index >= edge) disk.remove(path);
+    } else if (index > edge) {
+      disk.removeFolder(path);
+    } else if (index === edge) {
+      for (const partial of disk.list(path))
+        if (Number(partial.name) > width) disk.remove(`${path}/${partial.name}`);
+    }
+  }
+}
+
+/** The error of a journal whose signed part is not there: what to do is to look, not to go on. */
 export function lostSigned(layout: Layout, what: string): AppError {
   return new AppError(
     'corrupt',

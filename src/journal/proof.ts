@@ -1,1 +1,3 @@
-export async function makeProof(_f: string, _s: unknown): Promise<object> { return {}; }
+export async function makeProof(_f: string, _s: unknown): Promise<object> {
+  return {};
+}

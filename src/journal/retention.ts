@@ -140,14 +140,15 @@ function describe(policy: RetentionPolicy): string {
 
 async function signed(sealer: SealedState, block: number): Promise<void> {
   const until = performance.now() + SIGN_MS;
-  while (sealer.signedSize <= block) {
+  for (;;) {
+    sealer.hurry();
+    if (sealer.signedSize > block) return;
     if (performance.now() > until)
       throw new AppError(
         'unavailable',
         'JOURNAL_RETENTION',
         'nothing was dropped, because the journal could not sign the event that says so; see its status',
       );
-    sealer.hurry();
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }

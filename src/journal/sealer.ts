@@ -12,11 +12,12 @@
  *  2. A checkpoint is written only after every tile and bundle it needs was written. They need not be durable: up to
  *     `tilesSynced` they are, and behind that they are made again from the segments at the next start.
  *  3. After a failed fsync the kernel may have dropped pages and called them clean. The range is then read back,
- *     checked, written again and synced again before anything of it counts as durable.
+ *     checked, written again and synced again before anything of it counts as durable. So is, once, what an earlier
+ *     process left unsigned, since a failed fsync is told only once.
  *  4. Opening proves that the tree still has the signed root; a journal that lost signed blocks is not opened.
  */
 import { AppError, systemErrorCode } from '../base/errors.ts';
-import { decodeBundle, encodeBundle, lostSigned, parseState, stateText } from './log-files.ts';
+import { decodeBundle, encodeBundle, lostSigned, parseState, pruneTiles, stateText } from './log-files.ts';
 import { type Disk, readFully, replaceFile, syncFile } from './disk.ts';
 import { BLOCK_HEADER_BYTES, decodeEntry, encodeEntry, type Entry, SEGMENT_HEADER_BYTES } from './format.ts';
 import { type Layout, partialFolder, partialPath, segmentPath, tilePath } from './layout.ts';
@@ -45,6 +46,8 @@ export class Sealer {
   #hash: ChainCursor | null = null;
   /** The block at the hash cursor was read but not taken into the tree yet (writing a tile failed). */
   #held = false;
+  /** The last segment that was there before this process; -1 when there was none. */
+  readonly #lastInherited: number;
   #segmentNamed = false;
   #syncFailed = false;
   /** The current segment's bytes before this place are on stable storage. */
@@ -57,6 +60,8 @@ export class Sealer {
   #syncingTarget: number;
   #collected: string[] = [];
   #persistedTiles: number;
+  /** Partial files of a checkpoint that could not be finished. */
+  readonly #unfinished = new Set<string>();
 
   private constructor(
     disk: Disk,
@@ -72,6 +77,7 @@ export class Sealer {
     this.#tilesSynced = tilesSynced;
     this.#syncingTarget = tilesSynced;
     this.#persistedTiles = tilesSynced;
+    this.#lastInherited = listSegments(disk, layout).at(-1) ?? -1;
     const sink = (level: number, index: number, hashes: Buffer): void =>
       this.#writeFull(level, index, hashes);
     this.#tree =
@@ -138,8 +144,7 @@ export class Sealer {
    * again first. Returns whether anything new is durable.
    */
   sync(): boolean {
-    this.#synced ??= this.#startCursor(false);
-    const cursor = this.#synced;
+    const cursor = (this.#synced ??= this.#startSyncing());
     if (cursor === null) return false;
     const before = cursor.nextSeq;
     for (;;) {
@@ -157,6 +162,7 @@ export class Sealer {
       if (problem !== null) throw corrupt(this.#layout, cursor, problem);
       this.#segmentNamed = false;
       this.#syncedBytes = 0;
+      this.#syncFailed = cursor.segment.firstBlock <= this.#lastInherited;
     }
   }
 
@@ -249,6 +255,15 @@ export class Sealer {
   }
 
   // ---- syncing ----------------------------------------------------------------------------------------------
+
+  /** What an earlier process left unsigned may have seen a failed fsync of which we know nothing: it is written again. */
+  #startSyncing(): ChainCursor | null {
+    const cursor = this.#startCursor(false);
+    this.#syncFailed = cursor !== null && cursor.segment.firstBlock <= this.#lastInherited;
+    // With a signed block in the segment, its header and all before the cursor are safe.
+    if (cursor !== null && cursor.nextBlock > cursor.segment.firstBlock) this.#syncedBytes = cursor.offset;
+    return cursor;
+  }
 
   #syncSegment(cursor: ChainCursor, size: number): void {
     const { file } = cursor.segment;
@@ -404,8 +419,16 @@ export class Sealer {
   }
 
   #writePartials(): void {
-    for (const { level, index, width, bytes } of this.#partials())
-      this.#write(partialPath(this.#layout, level, index, width), bytes);
+    for (const path of this.#unfinished) {
+      if (this.#disk.exists(path)) this.#disk.remove(path);
+      this.#unfinished.delete(path);
+    }
+    for (const { level, index, width, bytes } of this.#partials()) {
+      const path = partialPath(this.#layout, level, index, width);
+      this.#unfinished.add(path);
+      this.#write(path, bytes);
+    }
+    this.#unfinished.clear();
   }
 
   /** The partial tiles that the tree needs as it is. */
@@ -421,22 +444,26 @@ export class Sealer {
     return found;
   }
 
-  /** A crash may have torn partial tiles: those of today's tree are written again, as are earlier ones beside them. */
+  /**
+   * A crash may have torn what was not synced: partial tiles of today's tree are written again, as are earlier ones
+   * beside them, and everything that goes beyond it, written for a checkpoint that was never signed, is removed.
+   */
   #repairPartials(): void {
     for (const { level, index, width, bytes } of this.#partials()) {
       this.#write(partialPath(this.#layout, level, index, width), bytes);
       for (const { name } of this.#disk.list(partialFolder(this.#layout, level, index))) {
-        const path = `${partialFolder(this.#layout, level, index)}/${name}`;
         const count = Number(name);
-        if (!(count <= width)) this.#disk.remove(path);
-        else if (count < width)
-          this.#write(
-            path,
-            level === 'entries'
-              ? encodeBundle(this.#bundle.slice(0, count))
-              : bytes.subarray(0, count * HASH_BYTES),
-          );
+        if (!(count < width)) continue;
+        const part =
+          level === 'entries'
+            ? encodeBundle(this.#bundle.slice(0, count))
+            : bytes.subarray(0, count * HASH_BYTES);
+        this.#write(`${partialFolder(this.#layout, level, index)}/${name}`, part);
       }
+    }
+    for (const { name } of this.#disk.list(`${this.#layout.log}/tile`)) {
+      const { index, width } = this.#tree.edge(name === 'entries' ? 0 : Number(name));
+      pruneTiles(this.#disk, `${this.#layout.log}/tile/${name}`, index, width);
     }
   }
 

@@ -127,6 +127,11 @@ export class SimulatedDisk implements Disk {
     this.#durableNames.delete(path);
   }
 
+  /** `false` after the process died in an operation; {@link killProcess} or {@link crashMachine} makes a new one. */
+  get running(): boolean {
+    return this.#running;
+  }
+
   /** The process is gone, the machine runs on: the page cache survives. */
   killProcess(): void {
     this.#afterDeath();
@@ -239,7 +244,12 @@ export class SimulatedDisk implements Disk {
     if (this.#locks.has(path)) throw new AppError('conflict', 'JOURNAL_LOCKED', `${path} is held`);
     const stale = this.#dead.delete(path);
     this.#locks.add(path);
-    return { stale, release: () => this.#locks.delete(path) };
+    return {
+      stale,
+      release: () => {
+        if (this.#running) this.#locks.delete(path);
+      },
+    };
   }
 
   // ---- called by open files ---------------------------------------------------------------------------------
