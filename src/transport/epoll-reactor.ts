@@ -50,6 +50,8 @@ const READ_BYTES = 128 * 1024;
 const MAX_STAY_MS = 1;
 /** Connections accepted in one turn, so that a flood of them does not starve the links. */
 const MAX_ACCEPTS_PER_TURN = 64;
+/** Time slice asked for; the kernel's shortest. */
+const SLICE_US = 100;
 const ACCEPT_PAUSE_MS = 100;
 /** A Unix socket whose backlog is full says EAGAIN instead of waiting. */
 const UNIX_RETRY_MS = 10;
@@ -127,6 +129,7 @@ export class EpollReactor implements Reactor {
       sys.close(this.#epoll);
       throw error;
     }
+    sys.setSlice(SLICE_US); // where the kernel does not know it, we run as ever
     this.#immediate = setImmediate(this.#work);
     this.#immediate.unref();
   }

@@ -75,7 +75,7 @@ describe('Spinner', () => {
     expect(world.yields).toBeLessThan(15);
     world.yieldMs = 0.001;
     const quiet = world.now;
-    while (world.now < quiet + 3_000) round(0.02);
+    while (world.now < quiet + 8_000) round(0.02);
     expect(round(0.02)).toBe(true);
     world.yieldMs = 3;
     round(0.02);

@@ -20,11 +20,11 @@ export interface SpinnerHost {
   readonly yieldCore: () => void;
 }
 
-const LONG_YIELD_MS = 0.4;
+const LONG_YIELD_MS = 0.3;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 2_000;
-/** Short yields in a row after which an earlier long one is forgotten. */
-const FORGIVEN_AFTER = 2_000;
+/** Time without a long yield after which the earlier ones are forgotten. */
+const FORGIVEN_AFTER_MS = 5_000;
 /** Waits that found nothing cost more than those that found something are worth. */
 const MISS_COST = 2;
 const MAX_CREDIT = 64;
@@ -44,7 +44,6 @@ export class Spinner {
   #nextSkips = FIRST_SKIP;
   #pausedUntil = 0;
   #pauseMs = FIRST_PAUSE_MS;
-  #shortYields = 0;
 
   /** @param waitUs longest wait after the last events; 0 switches waiting off. */
   constructor(host: SpinnerHost, waitUs: number) {
@@ -78,13 +77,10 @@ export class Spinner {
     }
     this.#host.yieldCore();
     const after = this.#host.now();
-    if (after - now < LONG_YIELD_MS) {
-      if (++this.#shortYields === FORGIVEN_AFTER) this.#pauseMs = FIRST_PAUSE_MS;
-      return true;
-    }
+    if (after - now < LONG_YIELD_MS) return true;
+    if (now - this.#pausedUntil > FORGIVEN_AFTER_MS) this.#pauseMs = FIRST_PAUSE_MS;
     this.#pausedUntil = after + this.#pauseMs;
     this.#pauseMs = Math.min(LONGEST_PAUSE_MS, this.#pauseMs * 2);
-    this.#shortYields = 0;
     this.#waiting = false;
     this.#workedAt = 0; // one more look, then sleep
     return true;

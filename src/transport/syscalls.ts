@@ -35,6 +35,12 @@ export interface Syscalls {
   readonly epollWait: (epoll: number, events: number, max: number, timeoutMs: number) => Result;
   readonly schedYield: () => Result;
   readonly errno: () => number;
+  /**
+   * Asks the scheduler for short time slices on the calling thread: it runs sooner when it has something to do, and
+   * gives away less when it yields (`sched_runtime` of a normal task, Linux 6.12; ignored before). Needs no privilege.
+   * Returns whether the kernel took it.
+   */
+  readonly setSlice: (microseconds: number) => boolean;
   /** Address of a buffer's first byte. */
   readonly addressOf: (bytes: Uint8Array) => number;
   /**
@@ -130,9 +136,37 @@ function bindSyscalls(koffi: Koffi): Syscalls {
     epollWait: call('int epoll_wait(int, uintptr_t, int, int)'),
     schedYield: call('int sched_yield()'),
     errno: () => koffi.errno(),
+    setSlice: (microseconds) => setSlice(call, addressOf, microseconds),
     addressOf,
     wakeLoopWhenReadable: bindLoop(koffi, library),
   };
+}
+
+/**
+ * struct sched_attr (sched_setattr(2)): u32 size, u32 policy, u64 flags, i32 nice, u32 priority, u64 runtime (ns), …
+ * The C library has no wrapper for these two before glibc 2.41.
+ */
+const SCHED_ATTR_BYTES = 48;
+const SCHED_RUNTIME_AT = 24;
+const SYS_SCHED_SETATTR = process.arch === 'x64' ? 314 : 274;
+const SYS_SCHED_GETATTR = process.arch === 'x64' ? 315 : 275;
+const SCHED_OTHER = 0;
+
+function setSlice(
+  call: (definition: string) => never,
+  addressOf: (bytes: Uint8Array) => number,
+  microseconds: number,
+): boolean {
+  const syscall: (number: number, pid: number, attr: number, a: number, b: number) => number = call(
+    'int64_t syscall(int64_t, int64_t, uintptr_t, int64_t, int64_t)',
+  );
+  const attr = Buffer.alloc(SCHED_ATTR_BYTES);
+  const address = addressOf(attr);
+  attr.writeUInt32LE(SCHED_ATTR_BYTES, 0);
+  if (syscall(SYS_SCHED_GETATTR, 0, address, SCHED_ATTR_BYTES, 0) !== 0) return false;
+  if (attr.readUInt32LE(4) !== SCHED_OTHER) return false; // somebody has chosen another policy
+  attr.writeBigUInt64LE(BigInt(microseconds) * 1000n, SCHED_RUNTIME_AT);
+  return syscall(SYS_SCHED_SETATTR, 0, address, 0, 0) === 0;
 }
 
 function bindLoop(koffi: Koffi, library: ReturnType<Koffi['load']>): (fd: number) => () => void {
