@@ -12,7 +12,9 @@ export interface Plan {
 interface Sample {
   readonly tps: number;
   readonly latencyUs: number;
+  /** CPU per transaction, µs: the server; what carries the bytes; and everything in between. */
   readonly serverUs: number;
+  readonly relayUs: number;
   readonly betweenUs: number;
 }
 
@@ -53,20 +55,19 @@ async function runCase(field: Field, plan: Plan, one: Plan['cases'][number]): Pr
 }
 
 async function measure(field: Field, way: Way, options: PgbenchOptions): Promise<Sample> {
-  const cpu = (): [server: number, between: number] => [
-    cpuSeconds(field.server.pid),
-    way.pid === null ? 0 : cpuSeconds(way.pid),
-  ];
+  const cpu = (): readonly number[] =>
+    [field.server.pid, way.relayPid, way.pid].map((pid) => (pid === null ? 0 : cpuSeconds(pid)));
   const before = cpu();
   const report = await pgbench(way.target, options);
   const after = cpu();
   if (report.failed !== 0 || !(report.tps > 0)) throw new Error(`${way.name}: ${report.output}`);
-  const perTransaction = (i: 0 | 1): number => ((after[i] - before[i]) / report.transactions) * 1e6;
+  const perTransaction = (i: number): number => ((after[i] - before[i]) / report.transactions) * 1e6;
   return {
     tps: report.tps,
     latencyUs: report.latencyUs,
     serverUs: perTransaction(0),
-    betweenUs: perTransaction(1),
+    relayUs: perTransaction(1),
+    betweenUs: perTransaction(2),
   };
 }
 
@@ -91,6 +92,7 @@ function describe(result: CaseResult): string {
         ]
       : []),
     fixed(median(result.samples[way].map((one) => one.serverUs)), 1),
+    fixed(median(result.samples[way].map((one) => one.relayUs)), 1),
     fixed(median(result.samples[way].map((one) => one.betweenUs)), 1),
   ]);
   const head = [
@@ -100,8 +102,9 @@ function describe(result: CaseResult): string {
     '× haproxy',
     '× pgbouncer',
     ...(result.clients === 1 ? ['latency µs', 'added µs'] : []),
-    'server CPU µs/tx',
-    'own CPU µs/tx',
+    'server CPU µs',
+    'relay CPU',
+    'all own CPU',
   ];
   const lag = median(result.catchUps.map((one) => one.lagEvents));
   const took = median(result.catchUps.map((one) => one.tookMs));
