@@ -71,12 +71,8 @@ export class Outbox {
 
   /** Copies this turn's bytes behind what is held already. */
   hold(): void {
-    for (let i = 0; i < this.#bytes.length; i++) {
-      const copy = Uint8Array.prototype.slice.call(
-        this.#bytes[i],
-        this.#bounds[i * 2],
-        this.#bounds[i * 2 + 1],
-      );
+    for (let i = 0; i < this.#count; i++) {
+      const copy = Uint8Array.prototype.slice.call(this.#bytes[i], this.#starts[i], this.#ends[i]);
       this.#held.push(copy);
       this.heldBytes += copy.length;
       this.#heldTotal += copy.length;
