@@ -78,6 +78,7 @@ export async function startDemo(env: Env, log: (line: string) => void): Promise<
   await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
   const state = await readOrMakeState(join(config.dataDir, 'demo.json'), config.adminPassword);
   const { passwords } = state;
+  log('starting dbwitness and the sample PostgreSQL server …');
   const starting = startSampleTarget({
     dataDir: join(config.dataDir, 'sample-postgres'),
     port: await targetPort(env, state.targetPort),
