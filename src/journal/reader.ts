@@ -234,6 +234,28 @@ export class JournalReader {
     }
   }
 
+  /** One block as it is stored, with the key that decrypts it alone (empty when it is not encrypted). */
+  storedBlock(index: number): { index: number; payload: Buffer; key: Buffer } {
+    const cursor = this.#cursorAt(index);
+    try {
+      for (;;) {
+        const header = cursor === null ? null : this.#advance(cursor);
+        if (cursor === null || header === null || header.index > index) break;
+        if (header.index < index) continue;
+        const { bytes, at, end } = cursor.scanner;
+        const key = header.encrypted ? blockKey(this.#segmentKey(cursor.segment), index) : Buffer.alloc(0);
+        return { index, payload: Buffer.from(bytes.subarray(at + BLOCK_HEADER_BYTES, end)), key };
+      }
+    } finally {
+      cursor?.close();
+    }
+    throw new AppError(
+      'not-found',
+      'JOURNAL_NOT_FOUND',
+      `the journal does not have block ${index} (any more)`,
+    );
+  }
+
   async close(): Promise<void> {
     this.#tail?.close();
     this.#tail = null;

@@ -206,6 +206,10 @@ export function consistencyProof(subtree: SubtreeRoot, oldSize: number, size: nu
   return proof.reverse();
 }
 
+function isHash(bytes: Uint8Array): boolean {
+  return bytes.length === HASH_BYTES;
+}
+
 /** RFC 9162 §2.1.3.2. */
 export function inclusionHolds(
   leaf: Uint8Array,
@@ -214,7 +218,7 @@ export function inclusionHolds(
   path: readonly Uint8Array[],
   root: Uint8Array,
 ): boolean {
-  if (index >= size) return false;
+  if (index >= size || !path.every(isHash)) return false;
   let fn = index;
   let sn = size - 1;
   let r: Uint8Array = leaf;
@@ -243,7 +247,7 @@ export function consistencyHolds(
   root: Uint8Array,
   proof: readonly Uint8Array[],
 ): boolean {
-  if (oldSize > size) return false;
+  if (oldSize > size || !proof.every(isHash) || !isHash(oldRoot)) return false;
   if (oldSize === size) return proof.length === 0 && Buffer.compare(oldRoot, root) === 0;
   if (oldSize === 0) return proof.length === 0;
   const path = Number.isInteger(Math.log2(oldSize)) ? [oldRoot, ...proof] : [...proof];
