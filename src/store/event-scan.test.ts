@@ -2,7 +2,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/p
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ByteWriter } from '../base/bytes.ts';
-import { EventSchema } from '../model/events.ts';
+import { Decision, EventSchema, Outcome, StatementKind } from '../model/events.ts';
 import { scanBlock, type ScannedEvent, scanEvent, UNDECODABLE } from './event-scan.ts';
 
 const SESSION = new Uint8Array(16).fill(0xc3);
@@ -18,7 +18,7 @@ const u32 = fc.nat(0xffffffff);
 const u53 = fc.maxSafeNat().map(BigInt);
 const startedBody = fc.record({
   ordinal: u32,
-  kind: fc.nat(5),
+  kind: fc.constantFrom(StatementKind.SIMPLE, StatementKind.EXECUTE, StatementKind.UNSPECIFIED),
   sql: bytes,
   textRef: u32,
   parameters: fc.array(fc.record({ type: u32, value: bytes, null: fc.boolean() }), { maxLength: 5 }),
@@ -27,7 +27,7 @@ const startedBody = fc.record({
   parameterBytes: u53,
   redacted: fc.boolean(),
   sqlBytes: u53,
-  decision: fc.nat(2),
+  decision: fc.constantFrom(Decision.ALLOWED, Decision.DENIED, Decision.HELD),
   decisionReason: fc.string(),
   preparedName: fc.string(),
   transactionStatus: fc.constantFrom(
@@ -56,7 +56,7 @@ const finishedBody = fc.record({
   xid: u53,
   result: fc.option(fc.record({ description: bytes, rows: bytes, rowCount: u53 }), { nil: undefined }),
   truncated: fc.boolean(),
-  outcome: fc.nat(4),
+  outcome: fc.constantFrom(Outcome.COMPLETED, Outcome.FAILED, Outcome.REFUSED, Outcome.UNKNOWN),
   actualSql: bytes,
   affectedRows: u53,
   notices: fc.array(fc.string(), { maxLength: 3 }),
@@ -96,7 +96,7 @@ describe('scanned events', () => {
   it('have the fields of StatementFinished that the generated code has', () => {
     fc.assert(
       fc.property(finishedBody, (value) => {
-        const finished = roundTrip(1n, { case: 'statementFinished', value } as Body).finished!;
+        const finished = roundTrip(1n, { case: 'statementFinished', value }).finished!;
         expect(finished).toMatchObject({
           ordinal: value.ordinal,
           rows: Number(value.rows),
@@ -120,13 +120,14 @@ describe('scanned events', () => {
   it('have the fields of TextDeclared, types packed or not', () => {
     const event = roundTrip(1n, {
       case: 'textDeclared',
-      value: { ref: 300, sql: Buffer.from('x'), parameterTypes: [23, 70_000], redacted: true },
+      value: { ref: 300, sql: Buffer.from('x'), parameterTypes: [23, 70_000], redacted: true, offset: 9n },
     });
     expect(event.text).toEqual({
       ref: 300,
       sql: Buffer.from('x'),
       parameterTypes: [23, 70_000],
       redacted: true,
+      offset: 9,
     });
     const unpacked = new ByteWriter();
     unpacked.bytesField(2, SESSION);

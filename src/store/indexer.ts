@@ -21,6 +21,7 @@ import { loadMissing } from './index-loader.ts';
 import { StateCache } from './index-state.ts';
 import { type BlockMark, type Cursor, ensureCursor, IndexWriter } from './index-writer.ts';
 import type { JournalBlock, JournalSource } from './journal-source.ts';
+import { MAX_INTERVAL, maintainEmbedded, MIN_INTERVAL } from './maintenance.ts';
 import { resetIndex } from './reset-index.ts';
 import type { StatementDecoder } from './statement-decoder.ts';
 import type { Store } from './store.ts';
@@ -96,6 +97,7 @@ class Indexer {
   #toSeq = 0;
   #writing: Promise<void> | null = null;
   #mustReset = false;
+  #maintainAt: number = MIN_INTERVAL;
 
   constructor(options: IndexerOptions) {
     this.#options = options;
@@ -322,6 +324,15 @@ class Indexer {
       statements: this.#status.statements + batch.statementCount,
       batches: this.#status.batches + 1,
     });
+    await this.#maintain();
+  }
+
+  async #maintain(): Promise<void> {
+    const { store } = this.#options;
+    const { statements } = this.#status;
+    if (store.kind !== 'pglite' || statements < this.#maintainAt) return;
+    await maintainEmbedded(store);
+    this.#maintainAt = statements + Math.min(statements, MAX_INTERVAL);
   }
 
   async #written(): Promise<void> {

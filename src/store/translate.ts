@@ -77,7 +77,8 @@ export class Translator {
       if (event.session === '') continue;
       const session = this.#state.get(event.session);
       if (session === undefined) sessions.add(event.session);
-      if (event.text !== null) declared.add(`${event.session}${event.text.ref}`);
+      // Later pieces of a long text do not bring its beginning.
+      if (event.text?.offset === 0) declared.add(`${event.session}${event.text.ref}`);
       const ref = event.started?.textRef ?? 0;
       if (ref === 0 || session?.texts.has(ref) === true) continue;
       const name = `${event.session}${ref}`;

@@ -245,7 +245,7 @@ describe.each([
       expect(middles.every((name) => name === 'resultChunk')).toBe(true);
       chunks.set(middles.length, (chunks.get(middles.length) ?? 0) + 1);
     }
-    expect([...chunks.keys()].toSorted()).toEqual([0, 1]);
+    expect([...chunks.keys()].toSorted((a, b) => a - b)).toEqual([0, 1]);
     journal.dropBefore(1);
     const gone = statementEvents(journal, { ...all[0], start_seq: 0, start_block: 0 }).next();
     await expect(gone).rejects.toMatchObject({ kind: 'not-found', code: 'STORE_STATEMENT_DROPPED' });

@@ -57,6 +57,8 @@ export class Workload {
   readonly journal: MemoryJournal;
   readonly random: Random;
   atUs: number;
+  /** Longest time between two events: about three months in 1,500 events, so that partitions are made on the way. */
+  stepUs: number = MONTH_US / 250;
   readonly #open: OpenSession[] = [];
   #sessions = 0;
 
@@ -70,8 +72,7 @@ export class Workload {
   run(count: number): void {
     this.#openJournal();
     while (count-- > 0) {
-      // About three months in 1,500 events, so that partitions are made on the way.
-      this.atUs += Math.floor(this.random() * (MONTH_US / 250));
+      this.atUs += Math.floor(this.random() * this.stepUs);
       this.#step();
       if (this.random() < 0.2) this.journal.flush();
     }
