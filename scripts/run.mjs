@@ -68,8 +68,9 @@ async function main() {
 function run(node, args, env) {
   return new Promise((done) => {
     const child = spawn(node, args, { cwd: root, env, stdio: 'inherit' });
+    const atTerminal = [process.stdin, process.stdout, process.stderr].some((stream) => stream.isTTY);
     const pass = (signal) => {
-      if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+      if (signal !== 'SIGINT' || !atTerminal) child.kill(signal);
     };
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
     for (const signal of signals) process.on(signal, pass);
