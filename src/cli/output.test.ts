@@ -51,6 +51,7 @@ describe('a table', () => {
 
   it('shows no control character of a cell', () => {
     const items = [{ name: '\u001b[2J', count: 1, text: 'two\nlines' }];
+    expect(table(items, [{ title: 'a\u001bb', value: () => 'c' }], null)).toBe(`${String.raw`a\x1bb`}\nc\n`);
     expect(table(items, COLUMNS, null)).toBe(
       String.raw`NAME     COUNT  TEXT
 \x1b[2J      1  two\nlines

@@ -62,7 +62,8 @@ export class Output {
 /** With a title line; the flexible column is cut so that a line fits into `width`, if that is known. */
 export function table<T>(items: readonly T[], columns: readonly Column<T>[], width: number | null): string {
   const cells = items.map((item) => columns.map((column) => safeLine(column.value(item))));
-  const titles = columns.map((column) => column.title);
+  // Titles are names of result columns too: the client chose them.
+  const titles = columns.map((column) => safeLine(column.title));
   const widths = columns.map((_, i) =>
     Math.max(...[titles, ...cells].map((row) => displayWidth(row[i] ?? ''))),
   );
