@@ -39,7 +39,7 @@ export class Cosigner {
   #knownSize: number;
   #cosignedSize: number;
   #inFlight: Promise<void> | null = null;
-  #nextAt = 0;
+  #askedAt = -Infinity;
   #offered = 0;
 
   /** @param report called after each request with what went wrong, or with an empty text. */
@@ -67,8 +67,8 @@ export class Cosigner {
   offer(checkpoint: Checkpoint, subtree: SubtreeRoot, everyMs: number): void {
     this.#offered = checkpoint.size;
     const now = performance.now();
-    if (this.#inFlight !== null || now < this.#nextAt || !this.wanting) return;
-    this.#nextAt = now + everyMs;
+    if (this.#inFlight !== null || now < this.#askedAt + everyMs || !this.wanting) return;
+    this.#askedAt = now;
     this.#inFlight = this.#ask(checkpoint, subtree)
       .catch((error: unknown) => `the cosigner at ${this.#url} cannot be reached: ${messageOf(error)}`)
       .then((problem) => {

@@ -1,6 +1,6 @@
 import { create, equals, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import {
   Engine,
@@ -15,6 +15,9 @@ import { Appender, type SealerLink } from './appender.ts';
 import type { DiskFile } from './disk.ts';
 import * as encode from './encode.ts';
 import { BLOCK_HEADER_BYTES, countEvents } from './format.ts';
+
+// Machines may be busy; nothing here measures time.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** An appender whose file keeps what was written, and the events in it. */
 function recorder(): { journal: Appender; events: () => Buffer[] } {

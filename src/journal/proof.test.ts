@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { FOLDER, openSimulated } from '../../test/simulation/journal-harness.ts';
 import { newUidBytes, uidFromBytes } from '../base/ids.ts';
 import { Decision, Engine, Outcome, StatementKind, Witness } from '../model/events.ts';
@@ -6,6 +6,9 @@ import type { JournalAppender } from '../model/journal.ts';
 import * as encode from './encode.ts';
 import { formatProof, makeProof, verifyProof } from './proof.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
+
+// Machines may be busy; nothing here measures time.
+vi.setConfig({ testTimeout: 120_000 });
 
 const AT = 1_700_000_000_000_000;
 const started = new encode.StatementStartedRecord();

@@ -1,11 +1,14 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { systemClock } from '../base/clock.ts';
 import { appendEvent } from './encode.ts';
 import { openJournal, type Journal, type JournalOptions } from './journal.ts';
 import { decodeBlock, JournalReader } from './reader.ts';
+
+// Machines may be busy; nothing here measures time.
+vi.setConfig({ testTimeout: 120_000 });
 
 let folder: string;
 const open: { close(): Promise<void> }[] = [];
@@ -87,7 +90,12 @@ for (const key of [null, Buffer.alloc(32, 7)])
 
 test('an encrypted journal is not read without its key, and its files do not hold the text', async () => {
   const journal = await start({ encryptionKey: Buffer.alloc(32, 1) });
+  appendEvent(journal, { atUs: 1n, body: { case: 'serverMessage', value: { text: 'confidential' } } });
   say(journal, 3);
+  await journal.close();
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
+    if (statSync(join(folder, name)).isFile())
+      expect(readFileSync(join(folder, name)).includes('confidential'), name).toBe(false);
   expect(() => read().readEvent(1)).toThrow(expect.objectContaining({ code: 'JOURNAL_ENCRYPTED' }));
   expect(() => read(Buffer.alloc(32, 2)).readEvent(1)).toThrow(
     expect.objectContaining({ code: 'JOURNAL_WRONG_KEY' }),

@@ -183,6 +183,7 @@ class SealerLoop {
       this.#sealer.finish();
       this.#publish(true);
       if (this.#cosigner !== null) {
+        await this.#cosigner.settle();
         this.#cosigner.offer(this.#sealer.signed, this.#sealer.subtree, 0);
         await this.#cosigner.settle();
       }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import {
   consistencyHolds,
   consistencyProof,
@@ -10,6 +10,9 @@ import {
   subtreesOfTiles,
   TileTree,
 } from './tree.ts';
+
+// Machines may be busy; nothing here measures time.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** RFC 6962 §2.1, word by word. */
 function mth(leaves: readonly Buffer[]): Buffer {

@@ -1,10 +1,13 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { crc32 } from 'node:zlib';
 import { generateKey, signNote } from '../../src/journal/note.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
 import { FOLDER, note, openSimulated } from './journal-harness.ts';
 import { SimulatedDisk } from '../../src/journal/simulated-disk.ts';
 import { blockOffsets, makeSpecimen, type Specimen } from './journal-tamper.ts';
+
+// Machines may be busy; nothing here measures time.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** Replaces a file's content for one verification. */
 function withFile(specimen: Specimen, path: string, content: Buffer | null): ReturnType<Specimen['verify']> {
