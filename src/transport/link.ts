@@ -33,7 +33,10 @@ export interface TlsFacts {
   readonly version: string;
   readonly cipher: string;
   readonly alpn: string;
-  /** SHA-256 or stronger hash of *our or the peer's* server certificate for `tls-server-end-point` (RFC 5929 §4.1). */
+  /**
+   * Hash of *our or the peer's* server certificate for `tls-server-end-point` (RFC 5929 §4.1). Empty where the RFC
+   * defines none (Ed25519 certificates): channel binding cannot be offered then.
+   */
   readonly serverEndPoint: Uint8Array;
   /** DER of the client's verified certificate, if it presented one. */
   readonly clientCertificate: Uint8Array | null;
@@ -57,7 +60,10 @@ export interface Link {
   readonly tls: TlsFacts | null;
   readonly closed: boolean;
   handler: LinkHandler;
-  /** Queues `bytes[start, end)` for this turn's end. The slice must not change before then. */
+  /**
+   * Queues `bytes[start, end)` for this turn's end. The slice must not change before then. On a closed link it does
+   * nothing (`onClose` tells); after `end` it is a bug.
+   */
   send(bytes: Uint8Array, start?: number, end?: number): void;
   /** Bytes queued in this turn, not written yet. */
   readonly queuedBytes: number;
@@ -66,11 +72,12 @@ export interface Link {
   /** Bytes that the peer has not taken yet, queued of this turn not counted. */
   readonly backlogBytes: number;
   pause(): void;
+  /** Bytes left unconsumed before the pause are presented again without waiting for more; never from within this call. */
   resume(): void;
   readonly paused: boolean;
   /** Writes what is queued and in the backlog, then sends FIN. */
   end(): void;
-  /** Closes at once; output not written is lost. */
+  /** Closes at once; output not written is lost. `onClose` comes before the turn ends, not from within this call. */
   destroy(error?: Error): void;
   /**
    * Server side: the client asked for TLS. Continues this stream inside TLS and resolves with the new link; this one
@@ -139,7 +146,7 @@ export interface Reactor {
   adopt(stream: Duplex, peer: PeerAddress): Link;
   /** Makes sure that a turn ends soon, for output queued outside `onBytes` (timers, promises). `send` implies it. */
   touch(): void;
-  /** After `onTurnEnd` returned `false`: ends the held turn again. */
+  /** After `onTurnEnd` returned `false`: ends the held turn again, soon (not from within this call). */
   retryTurn(): void;
   close(): Promise<void>;
 }
