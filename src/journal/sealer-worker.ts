@@ -18,8 +18,9 @@ const RETRY_MS = 100;
 const SEAL_BYTES = 256 * 1024;
 /** Spent on making tiles durable in one go. */
 const TILES_MS = 2;
-/** Time between looks at the free space. */
-const SPACE_MS = 200;
+/** Shortest time between looks at the free space, and the longest while nothing is written. */
+const SPACE_MS = 5;
+const SPACE_IDLE_MS = 200;
 /** Time between records of how far tiles are durable. */
 const STATE_MS = 2_000;
 
@@ -173,7 +174,7 @@ class SealerLoop {
   }
 
   #idleMs(): number {
-    if (this.#lowSpace !== '' || this.#settings.reserveBytes > 0) return SPACE_MS;
+    if (this.#lowSpace !== '' || this.#settings.reserveBytes > 0) return SPACE_IDLE_MS;
     return this.#cosigner?.wanting === true ? this.#settings.cosignMs : 1000;
   }
 
