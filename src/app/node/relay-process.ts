@@ -116,6 +116,9 @@ export class RelayProcess implements ControlJournal {
     const startedAt = performance.now();
     const child = fork(main, [], {
       serialization: 'advanced',
+      // A session of its own: the scheduler then weighs the relay against the rest of the machine, not against our own
+      // index and API threads, and a Ctrl-C of the terminal reaches it through us alone.
+      detached: true,
       execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=16'],
       env: { ...process.env, DBW_RELAY_SETTINGS: JSON.stringify(settings) },
     });

@@ -283,7 +283,9 @@ class ClientLogin {
     readonly iterations: number;
     readonly verifiers: readonly ScramVerifier[];
   }): Promise<ScramVerifier | null> {
-    const endPoint = this.#link.tls?.serverEndPoint ?? null;
+    // Ed25519 certificates have no tls-server-end-point, so no channel binding.
+    const binding = this.#link.tls?.serverEndPoint;
+    const endPoint = binding && binding.length > 0 ? binding : null;
     this.#ask({ kind: 'sasl', mechanisms: scramMechanisms(endPoint) });
     const first = await this.#reader.read(parsePassword);
     const { mechanism, data } = decodeSaslInitialResponse(first, 5, first.length);
