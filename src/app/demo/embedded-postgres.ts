@@ -12,7 +12,7 @@
 import { type ChildProcess, execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, chownSync, closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -108,7 +108,7 @@ export async function freePort(): Promise<number> {
 }
 
 /**
- * Root's own folders are closed to the user that the server runs as. Then the data goes to /var/lib/dbwitness, under
+ * Root's own folders are closed to the user that the server runs as. Then the data goes to /var/lib/dbwitness-demo, under
  * a name derived from the asked one, so that the next start finds it again.
  */
 function reachableDataDir(asked: string): string {
@@ -118,7 +118,7 @@ function reachableDataDir(asked: string): string {
   while (dirname(ancestor) !== ancestor && !existsSyncQuiet(ancestor)) ancestor = dirname(ancestor);
   if (canReach(identity, ancestor, 'enter')) return asked;
   const name = createHash('sha256').update(asked).digest('hex').slice(0, 12);
-  return join('/var/lib/dbwitness', `postgres-${name}`);
+  return join('/var/lib/dbwitness-demo', `postgres-${name}`);
 }
 
 function existsSyncQuiet(path: string): boolean {
@@ -141,7 +141,8 @@ async function initialise(
     () => false,
   );
   if (present) return false;
-  await mkdir(dirname(dataDir), { recursive: true, mode: 0o755 });
+  const made = await mkdir(dirname(dataDir), { recursive: true });
+  if (made !== undefined) await chmod(dirname(dataDir), 0o755); // whatever the umask: the server's user goes through it
   await mkdir(dataDir, { mode: 0o700, recursive: true });
   if (identity.stepsDown) await chown(dataDir, identity.uid, identity.gid);
   const secrets = mkdtempSync(join(tmpdir(), 'dbw-initdb-'));
