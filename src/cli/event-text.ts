@@ -29,6 +29,11 @@ const DESCRIBED: Readonly<Record<string, (body: Fields) => string>> = {
 };
 
 export function describeEvent({ body }: SessionEvent): string {
+  return describeEventBody(body);
+}
+
+/** `body`: the event in the JSON form of its protobuf message. */
+export function describeEventBody(body: unknown): string {
   if (typeof body !== 'object' || body === null) return '';
   for (const [name, content] of Object.entries(body)) {
     const describe = DESCRIBED[name];

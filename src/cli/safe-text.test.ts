@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { safeBlock, safeJson, safeLine, safeSql } from './safe-text.ts';
 
-const OBEYED = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/u;
+const OBEYED = /[\p{Cc}\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/u;
 
 describe('HOSTILE 71: a terminal gets nothing to obey', () => {
   it.each([

@@ -3,20 +3,23 @@ import { toJson } from '@bufbuild/protobuf';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JournalReads, RecordedRows } from '../../api/deps.ts';
-import { makeProof } from '../../journal/proof.ts';
 import type { JournalReader } from '../../journal/reader.ts';
 import { EventSchema } from '../../model/events.ts';
 import type { SessionEvent, SessionRecord, StatementRecord } from '../../store/queries.ts';
 import { statementEvents } from '../../store/replay.ts';
 import { decodeRows } from '../../wire/postgres/values/decode.ts';
+import { Proofs } from './proofs.ts';
 
 export class NodeJournalReads implements JournalReads {
   readonly #reader: JournalReader;
   readonly #folder: string;
+  readonly #proofs: Proofs;
 
-  constructor(reader: JournalReader, folder: string) {
+  /** `key`: of encrypted segments, 32 bytes. */
+  constructor(reader: JournalReader, folder: string, key: Uint8Array) {
     this.#reader = reader;
     this.#folder = folder;
+    this.#proofs = new Proofs(folder, key);
   }
 
   async checkpoint(): ReturnType<JournalReads['checkpoint']> {
@@ -27,7 +30,7 @@ export class NodeJournalReads implements JournalReads {
   }
 
   async proof(statement: StatementRecord): Promise<object> {
-    return makeProof(this.#folder, {
+    return this.#proofs.make({
       session: statement.session_uid,
       ordinal: statement.ordinal,
       startSeq: statement.start_seq,

@@ -114,7 +114,8 @@ async function construct(
   const index = new NodeIndex({ module, store, journal, journalName: reader.origin }, reader, relay);
   started.push(() => index.stop());
   retainRegularly(config, relay, store, logger, started);
-  const apis = await serveApi({ config, logger, store, access, relay, index, reader, paths, started });
+  const parts = { config, logger, store, access, relay, index, reader, journalKey, paths, started };
+  const apis = await serveApi(parts);
   await writeState(config, paths.state, apis.address, relay);
   started.push(() => rm(paths.state, { force: true }));
   return { access, listening: relay.listening, apiAddress: apis.address, stop, abandon: () => relay.kill() };
@@ -169,16 +170,17 @@ interface ApiParts {
   readonly relay: RelayProcess;
   readonly index: NodeIndex;
   readonly reader: JournalReader;
+  readonly journalKey: Uint8Array;
   readonly paths: NodePaths;
   readonly started: (() => Promise<unknown>)[];
 }
 
 async function serveApi(parts: ApiParts): Promise<{ address: string | null }> {
-  const { config, logger, store, access, relay, index, reader, paths, started } = parts;
+  const { config, logger, store, access, relay, index, reader, journalKey, paths, started } = parts;
   const deps = {
     access,
     db: store.db,
-    journal: new NodeJournalReads(reader, paths.journal),
+    journal: new NodeJournalReads(reader, paths.journal, journalKey),
     ready: async () => readiness(store, relay, index),
     metrics: createMetrics({ relay, indexer: () => index.status }),
     index,

@@ -14,7 +14,7 @@ interface VerifyOptions {
   readonly witness?: readonly string[];
 }
 
-const EXIT_BROKEN = 1;
+export const EXIT_BROKEN = 1;
 
 export function addVerifyCommand({ program, action }: Commands): void {
   program
@@ -36,14 +36,16 @@ export function addVerifyCommand({ program, action }: Commands): void {
 }
 
 async function verify(context: Context, options: VerifyOptions, dir?: string): Promise<void> {
-  const report = await run(context, options, dir).catch((error: unknown) => {
-    if (!isAppError(error)) throw error;
-    // "Broken" must mean broken: whatever else went wrong has another code.
-    throw new AppError('invalid', error.code, error.message, { details: error.details, cause: error });
-  });
+  const report = await run(context, options, dir).catch(asUsage);
   if (!report.whole) context.exitCode = EXIT_BROKEN;
   if (context.out.json) return context.out.line(report);
   for (const line of report.broken === null ? whole(report) : broken(report)) context.out.done({}, line);
+}
+
+/** "Broken" must mean broken: whatever else went wrong has another exit code. */
+export function asUsage(error: unknown): never {
+  if (!isAppError(error)) throw error;
+  throw new AppError('invalid', error.code, error.message, { details: error.details, cause: error });
 }
 
 async function run(context: Context, options: VerifyOptions, dir: string | undefined): Promise<VerifyReport> {
