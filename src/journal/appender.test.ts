@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { FOLDER, note, openSimulated } from '../../test/simulation/journal-harness.ts';
+import { FOLDER, note, openSimulated } from './simulated-journal.ts';
 import { limits } from '../base/limits.ts';
 import { Gap_Reason } from '../model/events.ts';
 import { MAX_EVENT_BYTES } from './appender.ts';

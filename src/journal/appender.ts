@@ -16,11 +16,11 @@
 import { assert } from '../base/assert.ts';
 import { ByteWriter } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
-import { AppError, messageOf, systemErrorCode } from '../base/errors.ts';
+import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { Gap_Reason, Witness } from '../model/events.ts';
 import type { EventSeq, JournalAppender, JournalState, JournalStatus } from '../model/journal.ts';
-import type { DiskFile } from './disk.ts';
+import { type DiskFile, explain } from './disk.ts';
 import { appendEvent } from './encode.ts';
 import { closeMessage } from './encode-fields.ts';
 import {
@@ -489,14 +489,4 @@ function eventTime(event: Uint8Array): number {
     scale *= 128;
   }
   return 0;
-}
-
-/** What a failed write means to the person who has to mend it. */
-export function explain(error: unknown, folder: string): string {
-  const code = systemErrorCode(error);
-  if (code === 'ENOSPC' || code === 'EDQUOT') return `no space left on ${folder}`;
-  if (code === 'EFBIG') return `the file size limit of this process is reached in ${folder}`;
-  if (code === 'EIO') return `the device under ${folder} reports an I/O error`;
-  if (code === 'EROFS') return `the file system of ${folder} is read-only`;
-  return `cannot write to ${folder}: ${messageOf(error)}`;
 }

@@ -9,6 +9,7 @@
  *  - `rename` replaces atomically;
  *  - everything else may be there, or not, or in part.
  */
+import { messageOf, systemErrorCode } from '../base/errors.ts';
 
 export interface DiskFile {
   /** Reads up to `length` bytes at `position`; returns how many there were (0 at the end). */
@@ -89,4 +90,14 @@ export function readFully(file: DiskFile, into: Uint8Array, length: number, posi
 export function writeFully(file: DiskFile, from: Uint8Array, position: number): void {
   let total = 0;
   while (total < from.length) total += file.write(from, total, from.length - total, position + total);
+}
+
+/** What a failed write means to the person who has to mend it. */
+export function explain(error: unknown, folder: string): string {
+  const code = systemErrorCode(error);
+  if (code === 'ENOSPC' || code === 'EDQUOT') return `no space left on ${folder}`;
+  if (code === 'EFBIG') return `the file size limit of this process is reached in ${folder}`;
+  if (code === 'EIO') return `the device under ${folder} reports an I/O error`;
+  if (code === 'EROFS') return `the file system of ${folder} is read-only`;
+  return `cannot write to ${folder}: ${messageOf(error)}`;
 }

@@ -2,7 +2,10 @@
 import { crc32 } from 'node:zlib';
 import { AppError } from '../base/errors.ts';
 import type { Disk } from './disk.ts';
-import { type Layout, tileNumber } from './layout.ts';
+import { type Layout, segmentPath, tileNumber } from './layout.ts';
+import { type Checkpoint, openCheckpoint, type SignerKey } from './note.ts';
+import type { ChainCursor } from './segments.ts';
+import { TILE_WIDTH } from './tree.ts';
 
 /** Entry bundle: each entry behind its length, two bytes big-endian. */
 export function encodeBundle(entries: readonly Uint8Array[]): Buffer {
@@ -81,4 +84,29 @@ export function lostSigned(layout: Layout, what: string): AppError {
       'overwritten. Run `dbwitness verify` to see where it is broken, then restore the folder from a backup, or move ' +
       'it away (and keep it) to start a new journal',
   );
+}
+
+/** The error of a running journal whose files were damaged behind its back. */
+export function damaged(layout: Layout, cursor: ChainCursor, problem = 'it ends within a block'): AppError {
+  return new AppError(
+    'corrupt',
+    'JOURNAL_CORRUPT',
+    `${segmentPath(layout, cursor.segment.firstBlock)} is damaged at ${cursor.offset} (block ${cursor.nextBlock}): ` +
+      `${problem}. Restart dbwitness: it recovers what can be recovered and records the gap`,
+  );
+}
+
+/** How far tiles are known durable: a multiple of 256, 0 when nothing is known. */
+export function readState(disk: Disk, layout: Layout): number {
+  if (!disk.exists(layout.state)) return 0;
+  const mark = parseState(disk.readFile(layout.state).toString('latin1')) ?? 0;
+  return mark - (mark % TILE_WIDTH);
+}
+
+/** The signed head, its signature checked. */
+export function readCheckpoint(disk: Disk, layout: Layout, signer: SignerKey): Checkpoint {
+  if (!disk.exists(layout.checkpoint)) throw lostSigned(layout, `${layout.checkpoint} is missing`);
+  const checkpoint = openCheckpoint(disk.readFile(layout.checkpoint), signer.verifier);
+  if (typeof checkpoint === 'string') throw lostSigned(layout, `${layout.checkpoint}: ${checkpoint}`);
+  return checkpoint;
 }

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { FOLDER, openSimulated } from '../../test/simulation/journal-harness.ts';
+import { FOLDER, openSimulated } from './simulated-journal.ts';
 import { newUidBytes, uidFromBytes } from '../base/ids.ts';
 import { Decision, Engine, Outcome, StatementKind, Witness } from '../model/events.ts';
 import type { JournalAppender } from '../model/journal.ts';

@@ -163,10 +163,12 @@ test('a reader far behind goes on after what retention dropped', async () => {
 
 /** Drops as soon as tiles are durable enough for it. */
 async function untilDropped(journal: Journal, maxBytes: number): Promise<number> {
-  for (;;) {
-    const { segments } = await journal.dropSegments({ maxBytes });
-    if (segments > 0) return segments;
-    await durable(journal);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  return vi.waitFor(
+    async () => {
+      const { segments } = await journal.dropSegments({ maxBytes });
+      expect(segments).toBeGreaterThan(0);
+      return segments;
+    },
+    { interval: 20, timeout: 60_000 },
+  );
 }

@@ -4,8 +4,8 @@
  */
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { AppError, messageOf } from '../base/errors.ts';
-import { explain } from './appender.ts';
 import { Cosigner } from './cosign.ts';
+import { explain } from './disk.ts';
 import { type Layout, layoutOf } from './layout.ts';
 import { parseSignerKey } from './note.ts';
 import { realDisk } from './real-disk.ts';

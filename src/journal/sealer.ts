@@ -17,7 +17,16 @@
  *  4. Opening proves that the tree still has the signed root; a journal that lost signed blocks is not opened.
  */
 import { AppError, systemErrorCode } from '../base/errors.ts';
-import { decodeBundle, encodeBundle, lostSigned, parseState, pruneTiles, stateText } from './log-files.ts';
+import {
+  damaged,
+  decodeBundle,
+  encodeBundle,
+  lostSigned,
+  pruneTiles,
+  readCheckpoint,
+  readState,
+  stateText,
+} from './log-files.ts';
 import { type Disk, readFully, replaceFile, syncFile } from './disk.ts';
 import { BLOCK_HEADER_BYTES, decodeEntry, encodeEntry, type Entry, SEGMENT_HEADER_BYTES } from './format.ts';
 import { type Layout, partialFolder, partialPath, segmentPath, tilePath } from './layout.ts';
@@ -60,8 +69,6 @@ export class Sealer {
   #syncingTarget: number;
   #collected: string[] = [];
   #persistedTiles: number;
-  /** Partial files of a checkpoint that could not be finished. */
-  readonly #unfinished = new Set<string>();
 
   private constructor(
     disk: Disk,
@@ -154,12 +161,12 @@ export class Sealer {
       if (size > this.#syncedBytes || this.#syncFailed) this.#syncSegment(cursor, size);
       let result: ScanResult = 'block';
       while (result === 'block') result = cursor.next(size);
-      if (result === 'bad') throw corrupt(this.#layout, cursor, cursor.scanner.problem);
+      if (result === 'bad') throw damaged(this.#layout, cursor, cursor.scanner.problem);
       if (last && !cursor.hasSuccessor()) return cursor.nextSeq > before;
       if (last) continue;
-      if (cursor.offset !== size) throw corrupt(this.#layout, cursor);
+      if (cursor.offset !== size) throw damaged(this.#layout, cursor);
       const problem = cursor.moveOn();
-      if (problem !== null) throw corrupt(this.#layout, cursor, problem);
+      if (problem !== null) throw damaged(this.#layout, cursor, problem);
       this.#segmentNamed = false;
       this.#syncedBytes = 0;
       this.#syncFailed = cursor.segment.firstBlock <= this.#lastInherited;
@@ -283,7 +290,7 @@ export class Sealer {
     for (;;) {
       const result = check.next(size);
       if (result === 'bad')
-        throw corrupt(this.#layout, cursor, 'the device lost records that were not synced yet');
+        throw damaged(this.#layout, cursor, 'the device lost records that were not synced yet');
       if (result !== 'block') break;
     }
     const chunk = Buffer.allocUnsafe(64 * 1024);
@@ -304,9 +311,9 @@ export class Sealer {
         this.#held = true;
       } else if (result === 'end' && cursor.hasSuccessor()) {
         const problem = cursor.moveOn();
-        if (problem !== null) throw corrupt(this.#layout, cursor, problem);
+        if (problem !== null) throw damaged(this.#layout, cursor, problem);
       } else {
-        throw corrupt(this.#layout, cursor, cursor.scanner.problem);
+        throw damaged(this.#layout, cursor, cursor.scanner.problem);
       }
     }
     const { bytes, at, end, offset, header } = cursor.scanner;
@@ -419,16 +426,8 @@ export class Sealer {
   }
 
   #writePartials(): void {
-    for (const path of this.#unfinished) {
-      if (this.#disk.exists(path)) this.#disk.remove(path);
-      this.#unfinished.delete(path);
-    }
-    for (const { level, index, width, bytes } of this.#partials()) {
-      const path = partialPath(this.#layout, level, index, width);
-      this.#unfinished.add(path);
-      this.#write(path, bytes);
-    }
-    this.#unfinished.clear();
+    for (const { level, index, width, bytes } of this.#partials())
+      this.#write(partialPath(this.#layout, level, index, width), bytes);
   }
 
   /** The partial tiles that the tree needs as it is. */
@@ -467,14 +466,17 @@ export class Sealer {
     }
   }
 
+  /** Files of the log appear whole, since others read them at any time. */
   #write(path: string, bytes: Buffer): void {
+    const draft = `${path}.tmp`;
     try {
-      this.#disk.writeFile(path, bytes);
+      this.#disk.writeFile(draft, bytes);
     } catch (error) {
       if (systemErrorCode(error) !== 'ENOENT') throw error;
       this.#disk.makeFolder(path.slice(0, path.lastIndexOf('/')));
-      this.#disk.writeFile(path, bytes);
+      this.#disk.writeFile(draft, bytes);
     }
+    this.#disk.rename(draft, path);
   }
 
   #finishGeneration(): void {
@@ -482,26 +484,4 @@ export class Sealer {
     this.#syncingFolders.clear();
     this.#tilesSynced = Math.min(this.#syncingTarget, this.#signed.size - (this.#signed.size % TILE_WIDTH));
   }
-}
-
-function readState(disk: Disk, layout: Layout): number {
-  if (!disk.exists(layout.state)) return 0;
-  const mark = parseState(disk.readFile(layout.state).toString('latin1')) ?? 0;
-  return mark - (mark % TILE_WIDTH);
-}
-
-function readCheckpoint(disk: Disk, layout: Layout, signer: SignerKey): Checkpoint {
-  if (!disk.exists(layout.checkpoint)) throw lostSigned(layout, `${layout.checkpoint} is missing`);
-  const checkpoint = openCheckpoint(disk.readFile(layout.checkpoint), signer.verifier);
-  if (typeof checkpoint === 'string') throw lostSigned(layout, `${layout.checkpoint}: ${checkpoint}`);
-  return checkpoint;
-}
-
-function corrupt(layout: Layout, cursor: ChainCursor, problem = 'it ends within a block'): AppError {
-  return new AppError(
-    'corrupt',
-    'JOURNAL_CORRUPT',
-    `${segmentPath(layout, cursor.segment.firstBlock)} is damaged at ${cursor.offset} (block ${cursor.nextBlock}): ` +
-      `${problem}. Restart dbwitness: it recovers what can be recovered and records the gap`,
-  );
 }

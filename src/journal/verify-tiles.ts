@@ -130,6 +130,7 @@ export class TileFiles {
 
   #surveyFolder(level: Level, path: string, prefix: string, base: number): void {
     for (const { name, folder } of this.#disk.list(path)) {
+      if (isDraft(name, folder)) continue;
       const found = /^(x?)([0-9]{3})(\.p)?$/.exec(name);
       const index = base * 1000 + Number(found?.[2] ?? NaN);
       const here = `${prefix}${name}`;
@@ -147,6 +148,7 @@ export class TileFiles {
 
   #surveyPartials(level: Level, index: number, path: string): void {
     for (const { name, folder } of this.#disk.list(path)) {
+      if (isDraft(name, folder)) continue;
       const width = Number(name);
       if (folder || !(width >= 1 && width < TILE_WIDTH) || String(width) !== name)
         throw this.#foreign(`${path}/${name}`);
@@ -234,4 +236,9 @@ export class TileFiles {
   #at(file: string, what: string): Break {
     return new Break({ file, block: null, offset: null, what });
   }
+}
+
+/** What a writer has not finished, or a crash has left of that. Nobody reads it. */
+function isDraft(name: string, folder: boolean): boolean {
+  return !folder && name.endsWith('.tmp');
 }

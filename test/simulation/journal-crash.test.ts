@@ -15,7 +15,7 @@ import { JournalReader } from '../../src/journal/reader.ts';
 import { dropOldSegments } from '../../src/journal/retention.ts';
 import { seededRandom, SimulatedCrash, SimulatedDisk } from '../../src/journal/simulated-disk.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
-import { FOLDER, note, openSimulated, type Simulated } from './journal-harness.ts';
+import { FOLDER, note, openSimulated, type Simulated } from '../../src/journal/simulated-journal.ts';
 
 const RUNS = Number(process.env['DBW_RUNS'] ?? 200);
 const ONE = process.env['DBW_SEED'];

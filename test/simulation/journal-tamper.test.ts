@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { crc32 } from 'node:zlib';
 import { generateKey, signNote } from '../../src/journal/note.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
-import { FOLDER, note, openSimulated } from './journal-harness.ts';
+import { FOLDER, note, openSimulated } from '../../src/journal/simulated-journal.ts';
 import { SimulatedDisk } from '../../src/journal/simulated-disk.ts';
 import { blockOffsets, makeSpecimen, type Specimen } from './journal-tamper.ts';
 

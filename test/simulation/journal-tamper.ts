@@ -2,7 +2,7 @@
 import { SimulatedDisk } from '../../src/journal/simulated-disk.ts';
 import { parseVerifierKey } from '../../src/journal/note.ts';
 import { verifyJournal, type VerifyReport } from '../../src/journal/verify.ts';
-import { FOLDER, note, openSimulated } from './journal-harness.ts';
+import { FOLDER, note, openSimulated } from '../../src/journal/simulated-journal.ts';
 
 export interface Specimen {
   readonly disk: SimulatedDisk;

@@ -1,11 +1,10 @@
 /** A journal on a simulated disk: the appender with its sealer in the same thread, stepped by hand. */
-import type { SealerLink } from '../../src/journal/appender.ts';
-import type { Appender } from '../../src/journal/appender.ts';
-import { ManualClock } from '../../src/base/clock.ts';
-import { appendEvent } from '../../src/journal/encode.ts';
-import { type JournalOptions, prepare, type Prepared, startAppender } from '../../src/journal/journal.ts';
-import { Sealer } from '../../src/journal/sealer.ts';
-import type { SimulatedDisk } from '../../src/journal/simulated-disk.ts';
+import type { Appender, SealerLink } from './appender.ts';
+import { ManualClock } from '../base/clock.ts';
+import { appendEvent } from './encode.ts';
+import { type JournalOptions, prepare, type Prepared, startAppender } from './journal.ts';
+import { Sealer } from './sealer.ts';
+import type { SimulatedDisk } from './simulated-disk.ts';
 
 export const FOLDER = '/data/journal';
 
