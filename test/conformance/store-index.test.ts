@@ -145,15 +145,16 @@ describe.each([
     const random = seeded(seed + 5);
     let kills = 0;
     for (;;) {
-      const batches = 4 + Math.floor(random() * 12);
+      const batches = 6 + Math.floor(random() * 10);
       if (await indexInChild(options, seed + 5, count, batches)) break;
       kills++;
     }
-    expect(kills).toBeGreaterThan(2);
+    expect(kills).toBeGreaterThan(1);
     const after = await openStore(options);
     expect(await dumpIndex(after)).toEqual(once);
     await after.close();
-  });
+    // Every round starts a process and opens a store, which on a busy machine takes its time.
+  }, 240_000);
 
   describe('follows the journal', () => {
     it('and shows a statement of an idle system soon, then its end', async () => {
