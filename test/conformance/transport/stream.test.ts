@@ -319,7 +319,12 @@ describe.each(DRIVERS)('%s', (driver) => {
       );
       const before = rounds;
       for (let i = 0; i < 20; i++) {
-        await new Promise((resolve) => setTimeout(resolve, 1));
+        await new Promise<void>((resolve) => {
+          const timer = setInterval(() => {
+            clearInterval(timer);
+            resolve();
+          }, 1);
+        });
         await new Promise((resolve) => setImmediate(resolve));
         await new Promise<void>((resolve) => queueMicrotask(resolve));
       }
