@@ -20,7 +20,7 @@ import { LOCAL_ADMIN } from '../../access/actor.ts';
 import { openVault, type Vault } from '../../access/vault.ts';
 import { createApi } from '../../api/api.ts';
 import { systemClock } from '../../base/clock.ts';
-import { messageOf } from '../../base/errors.ts';
+import { AppError, messageOf, systemErrorCode } from '../../base/errors.ts';
 import { JournalReader } from '../../journal/reader.ts';
 import { applyRetention } from '../../store/partitions.ts';
 import { openStore, type Store } from '../../store/store.ts';
@@ -79,6 +79,7 @@ async function construct(
   stop: () => Promise<void>,
 ): Promise<Node> {
   const paths = pathsOf(config.dataDir);
+  checkSocketPath(paths.socket);
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   const vault = await openVault({ ...config, dataDir: config.dataDir });
   const relay = new RelayProcess({
@@ -194,15 +195,48 @@ async function serveApi(parts: ApiParts): Promise<{ address: string | null }> {
   const api = await createApi({ ...deps, options: { trustedProxies: config.trustedProxies } });
   started.push(() => api.close());
   const { host, port } = config.listenApi;
-  await api.listen({ host: host === '' ? '::' : host, port });
-  const bound = api.addresses()[0];
+  await bound(api.listen({ host: host === '' ? '::' : host, port }), `${host}:${port}`, 'DBW_LISTEN_API');
+  const address = api.addresses()[0];
   const shown =
     host === '' || host === '::' || host === '0.0.0.0'
       ? 'localhost'
       : host.includes(':')
         ? `[${host}]`
         : host;
-  return { address: `http://${shown}:${typeof bound === 'object' ? bound.port : port}` };
+  return { address: `http://${shown}:${typeof address === 'object' ? address.port : port}` };
+}
+
+/** Turns the failure to listen into words. */
+async function bound(listening: Promise<unknown>, where: string, setting: string): Promise<void> {
+  try {
+    await listening;
+  } catch (error) {
+    const code = systemErrorCode(error) ?? '';
+    const why =
+      code === 'EADDRINUSE'
+        ? 'another program listens there; stop it or choose another port'
+        : code === 'EACCES'
+          ? 'not allowed; choose a port above 1023 or give the right'
+          : messageOf(error);
+    throw new AppError(
+      'unavailable',
+      'APP_LISTEN',
+      `cannot listen on ${where}: ${code} (${why}; the setting is ${setting})`,
+      { cause: error },
+    );
+  }
+}
+
+/** sun_path of unix(7), without its NUL. */
+const MAX_SOCKET_PATH_BYTES = 107;
+
+function checkSocketPath(path: string): void {
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES)
+    throw new AppError(
+      'invalid',
+      'APP_DATA_DIR_TOO_LONG',
+      `the control socket ${path} has a path of more than ${MAX_SOCKET_PATH_BYTES} bytes; choose a shorter DBW_DATA_DIR`,
+    );
 }
 
 async function listenOnSocket(api: FastifyInstance, path: string): Promise<void> {
@@ -211,7 +245,7 @@ async function listenOnSocket(api: FastifyInstance, path: string): Promise<void>
   const umask = process.umask(0o177);
   try {
     await mkdir(dirname(path), { recursive: true });
-    await api.listen({ path });
+    await bound(api.listen({ path }), path, 'DBW_DATA_DIR');
   } finally {
     process.umask(umask);
   }

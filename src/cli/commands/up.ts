@@ -74,8 +74,8 @@ async function startNodeAndTell(context: Context, config: Config): Promise<Runni
     ['Store', config.dsn === '' ? 'embedded, in the data folder' : 'PostgreSQL at DBW_DSN'],
     ['Control', `${pathsOf(config.dataDir).socket} (what "dbwitness user", "statement", … talk to)`],
   );
-  io.write(`dbwitness ${packageVersion()} runs on node ${config.node}\n`);
-  for (const [name, value] of rows) io.write(`  ${name.padEnd(12)}${value}\n`);
+  const lines = rows.map(([name, value]) => `  ${name.padEnd(12)}${value}`);
+  io.write(`dbwitness ${packageVersion()} runs on node ${config.node}\n${lines.join('\n')}\n`);
   return node;
 }
 
