@@ -26,7 +26,8 @@ export interface CancelTarget {
 export class CancelRegistry {
   readonly #reactor: Reactor;
   readonly #targets = new Map<string, CancelTarget>();
-  readonly #inFlight = new Set<CancelTarget>();
+  /** Requests on their way, and whether another one waits behind. */
+  readonly #inFlight = new Map<CancelTarget, boolean>();
   readonly #onError: (message: string) => void;
 
   constructor(reactor: Reactor, onError: (message: string) => void) {
@@ -49,13 +50,24 @@ export class CancelRegistry {
     if (target) this.send(target);
   }
 
-  /** Cancels what runs upstream; failures are told to the log only, as a cancel has no answer. */
+  /**
+   * Cancels what runs upstream; failures are told to the log only, as a cancel has no answer. A request that comes while
+   * an earlier one of the session is on its way may be meant for another statement: it is sent once more behind it.
+   */
   send(target: CancelTarget): void {
-    if (this.#inFlight.has(target) || this.#inFlight.size >= MAX_IN_FLIGHT) return;
-    this.#inFlight.add(target);
+    if (this.#inFlight.has(target)) {
+      this.#inFlight.set(target, true);
+      return;
+    }
+    if (this.#inFlight.size >= MAX_IN_FLIGHT) return;
+    this.#inFlight.set(target, false);
     withTimeout(this.#send(target), CANCEL_TIMEOUT_MS, 'a cancel request')
       .catch((error: unknown) => this.#onError(messageOf(error)))
-      .finally(() => this.#inFlight.delete(target));
+      .finally(() => {
+        const again = this.#inFlight.get(target) === true;
+        this.#inFlight.delete(target);
+        if (again) this.send(target);
+      });
   }
 
   async #send(target: CancelTarget): Promise<void> {
