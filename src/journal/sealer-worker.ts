@@ -16,6 +16,8 @@ import { COUNTER, type SealerMessage, type SealerSettings, WORD, type WorkerSetu
 const RETRY_MS = 100;
 /** Sealed in one go, before looking whether there is something more urgent. */
 const SEAL_BYTES = 256 * 1024;
+/** The same when the journal is closed; a start that makes some tiles again is cheaper than a stop that waits. */
+const CLOSE_TILES_MS = 500;
 /** Spent on making tiles durable in one go. */
 const TILES_MS = 2;
 /** Shortest time between looks at the free space, and the longest while nothing is written. */
@@ -181,7 +183,8 @@ class SealerLoop {
   async #close(): Promise<void> {
     let failure = '';
     try {
-      this.#sealer.finish();
+      const until = performance.now() + CLOSE_TILES_MS;
+      this.#sealer.finish(() => performance.now() < until);
       this.#publish(true);
       if (this.#cosigner !== null) {
         await this.#cosigner.settle();

@@ -245,12 +245,15 @@ export class Sealer {
     this.#persistedTiles = this.#tilesSynced;
   }
 
-  /** Brings everything to its end: synced, sealed, signed, tiles durable. */
-  finish(): void {
+  /**
+   * Brings everything to its end: synced, sealed, signed, and tiles durable as far as `patient` says so before each of
+   * them; what is left of those is made again at the next start.
+   */
+  finish(patient: () => boolean = () => true): void {
     this.sync();
     while (this.seal(Number.MAX_SAFE_INTEGER));
     this.checkpoint();
-    while (this.syncTiles(1000));
+    while (patient() && this.syncTiles(1));
     this.saveState();
   }
 

@@ -17,7 +17,7 @@ import { seededRandom, SimulatedCrash, SimulatedDisk } from '../../src/journal/s
 import { verifyJournal } from '../../src/journal/verify.ts';
 import { FOLDER, note, openSimulated, type Simulated } from '../../src/journal/simulated-journal.ts';
 
-const RUNS = Number(process.env['DBW_RUNS'] ?? 200);
+const RUNS = Number(process.env['DBW_RUNS'] ?? 600);
 const ONE = process.env['DBW_SEED'];
 const KEY = Buffer.alloc(32, 5);
 
