@@ -26,8 +26,9 @@ export interface CancelTarget {
 export class CancelRegistry {
   readonly #reactor: Reactor;
   readonly #targets = new Map<string, CancelTarget>();
-  /** Requests on their way, and whether another one waits behind. */
-  readonly #inFlight = new Map<CancelTarget, boolean>();
+  readonly #inFlight = new Map<CancelTarget, Promise<void>>();
+  /** One more, behind the one that is in flight: what it was meant for may have begun after that one arrived. */
+  readonly #again = new Map<CancelTarget, Promise<void>>();
   readonly #onError: (message: string) => void;
 
   constructor(reactor: Reactor, onError: (message: string) => void) {
@@ -44,30 +45,37 @@ export class CancelRegistry {
     return { key, revoke: () => this.#targets.delete(id) };
   }
 
-  /** Handles a client's CancelRequest. */
-  request(processId: number, key: Uint8Array): void {
+  /**
+   * Handles a client's CancelRequest. Resolves when the server has taken it, so that a client that waits for the end of
+   * its connection, as libpq does, knows that nothing it sends afterwards is hit.
+   */
+  request(processId: number, key: Uint8Array): Promise<void> {
     const target = this.#targets.get(name(processId, key));
-    if (target) this.send(target);
+    return target ? this.send(target) : Promise.resolve();
   }
 
-  /**
-   * Cancels what runs upstream; failures are told to the log only, as a cancel has no answer. A request that comes while
-   * an earlier one of the session is on its way may be meant for another statement: it is sent once more behind it.
-   */
-  send(target: CancelTarget): void {
-    if (this.#inFlight.has(target)) {
-      this.#inFlight.set(target, true);
-      return;
-    }
-    if (this.#inFlight.size >= MAX_IN_FLIGHT) return;
-    this.#inFlight.set(target, false);
-    withTimeout(this.#send(target), CANCEL_TIMEOUT_MS, 'a cancel request')
+  /** Cancels what runs upstream. Never rejects: failures are told to the log only, as a cancel has no answer. */
+  send(target: CancelTarget): Promise<void> {
+    const running = this.#inFlight.get(target);
+    if (running) return this.#sendAgain(target, running);
+    if (this.#inFlight.size >= MAX_IN_FLIGHT) return Promise.resolve();
+    const sent = withTimeout(this.#send(target), CANCEL_TIMEOUT_MS, 'a cancel request')
       .catch((error: unknown) => this.#onError(messageOf(error)))
-      .finally(() => {
-        const again = this.#inFlight.get(target) === true;
-        this.#inFlight.delete(target);
-        if (again) this.send(target);
+      .finally(() => this.#inFlight.delete(target));
+    this.#inFlight.set(target, sent);
+    return sent;
+  }
+
+  #sendAgain(target: CancelTarget, running: Promise<void>): Promise<void> {
+    let next = this.#again.get(target);
+    if (!next) {
+      next = running.then(() => {
+        this.#again.delete(target);
+        return this.send(target);
       });
+      this.#again.set(target, next);
+    }
+    return next;
   }
 
   async #send(target: CancelTarget): Promise<void> {
