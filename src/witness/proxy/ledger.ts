@@ -34,6 +34,8 @@ export class GrantAccount {
     this.maxStatements = permit.maxStatements ?? Infinity;
     this.maxBytes = permit.maxBytes ?? Infinity;
     this.expiresAtUs = permit.expiresAtUs;
+    // The permit is newer than what ended the grant for others: tightened controls, say.
+    this.endedMessage = '';
   }
 
   /** What was used since the last call, or `null` when nothing was. */

@@ -23,11 +23,20 @@ export interface ProxySession {
   tick(): void;
 }
 
+/** See {@link SessionRegistry.opening}. */
+export interface Opening {
+  readonly permit: Permit;
+  readonly credentialUid: Uid;
+  /** Why it must not become a session any more; empty while it may. */
+  endedMessage: string;
+}
+
 const TICK_MS = 250;
 
 export class SessionRegistry {
   readonly ledger = new GrantLedger();
   readonly #sessions = new Map<Uid, ProxySession>();
+  readonly #openings = new Set<Opening>();
   readonly #authority: Authority;
   readonly #clock: Clock;
   readonly #timer: NodeJS.Timeout;
@@ -77,32 +86,62 @@ export class SessionRegistry {
     if (usage.length > 0) this.#authority.reportUsage(usage);
   }
 
+  /**
+   * A session that is about to be: its permit is held, its upstream not yet reached. A notice that comes in between is
+   * kept for it. Pair with {@link opened}.
+   */
+  opening(permit: Permit, credentialUid: Uid): Opening {
+    const opening: Opening = { permit, credentialUid, endedMessage: '' };
+    this.#openings.add(opening);
+    return opening;
+  }
+
+  opened(opening: Opening): void {
+    this.#openings.delete(opening);
+  }
+
+  /** Sessions, running or about to be. */
+  get load(): number {
+    return this.#sessions.size + this.#openings.size;
+  }
+
   #onNotice(notice: AuthorityNotice): void {
     if (notice.kind === 'grant_ended') {
       const account = this.ledger.find(notice.grantUid);
       if (account) account.endedMessage = notice.message;
     }
-    for (const session of this.#sessions.values()) {
-      switch (notice.kind) {
-        case 'grant_ended':
-          if (session.permit.grantUid === notice.grantUid) session.end('grant_ended', notice.message);
-          break;
-        case 'kill_session':
-          if (session.uid === notice.sessionUid)
-            session.end(
-              'killed',
-              `this session was ended by ${notice.by}; ask them before you connect again`,
-            );
-          break;
-        case 'credential_ended':
-          if (session.credentialUid === notice.credentialUid) session.end('grant_ended', notice.message);
-          break;
-        case 'user_disabled':
-          if (session.permit.userUid === notice.userUid)
-            session.end('grant_ended', 'your dbwitness user was disabled; ask an administrator');
-          break;
-      }
+    for (const opening of this.#openings) {
+      const message = endedBy(notice, opening);
+      if (message !== '') opening.endedMessage = message;
     }
+    for (const session of this.#sessions.values()) {
+      if (notice.kind === 'kill_session') {
+        if (session.uid === notice.sessionUid)
+          session.end('killed', `this session was ended by ${notice.by}; ask them before you connect again`);
+        continue;
+      }
+      const message = endedBy(notice, session);
+      if (message !== '') session.end('grant_ended', message);
+    }
+  }
+}
+
+/** What a notice means to somebody with this permit; empty: nothing. */
+function endedBy(
+  notice: AuthorityNotice,
+  holder: { readonly permit: Permit; readonly credentialUid: Uid },
+): string {
+  switch (notice.kind) {
+    case 'grant_ended':
+      return holder.permit.grantUid === notice.grantUid ? notice.message : '';
+    case 'credential_ended':
+      return holder.credentialUid === notice.credentialUid ? notice.message : '';
+    case 'user_disabled':
+      return holder.permit.userUid === notice.userUid
+        ? 'your dbwitness user was disabled; ask an administrator'
+        : '';
+    case 'kill_session':
+      return '';
   }
 }
 

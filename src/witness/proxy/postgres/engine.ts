@@ -63,6 +63,7 @@ export class PgEngine {
       'the log-in',
     );
     login
+      .finally(() => this.#loggingIn--)
       .then((result) => {
         if (result === null) {
           progress.link.end();
@@ -70,7 +71,7 @@ export class PgEngine {
         }
         if (!this.#accepting)
           throw new LoginError('57P03', 'dbwitness is shutting down; try again soon', 'shutting down');
-        if (registry.size >= limits.maxSessions)
+        if (registry.load >= limits.maxSessions)
           throw new LoginError(
             SQLSTATE.tooManyConnections,
             `dbwitness holds ${limits.maxSessions} sessions, its limit; try again later`,
@@ -78,8 +79,7 @@ export class PgEngine {
           );
         return this.#open(result);
       })
-      .catch((error: unknown) => this.#failed(progress, error))
-      .finally(() => this.#loggingIn--);
+      .catch((error: unknown) => this.#failed(progress, error));
   }
 
   async #open(login: Login): Promise<void> {
@@ -102,12 +102,21 @@ export class PgEngine {
       const why = journalRefusal(status.failure);
       throw new LoginError(why.sqlstate, why.message, why.detail);
     }
-    const upstream = await connectUpstream(context.reactor, permit.upstream, parameters.value.parameters);
-    if (login.link.closed) {
-      upstream.link.destroy();
-      return;
+    const opening = context.registry.opening(permit, login.credentialUid);
+    try {
+      const upstream = await connectUpstream(context.reactor, permit.upstream, parameters.value.parameters);
+      if (login.link.closed || opening.endedMessage !== '') upstream.link.destroy();
+      if (opening.endedMessage !== '')
+        throw new LoginError(
+          SQLSTATE.invalidAuthorization,
+          opening.endedMessage,
+          'the grant ended during the log-in',
+        );
+      if (!login.link.closed)
+        this.#start(login, upstream, parameters.value.parameters, parameters.value.applicationName);
+    } finally {
+      context.registry.opened(opening);
     }
-    this.#start(login, upstream, parameters.value.parameters, parameters.value.applicationName);
   }
 
   get context(): PgContext {
@@ -141,7 +150,7 @@ export class PgEngine {
       upstream: upstream.link,
       standardConformingStrings: upstream.parameters.get('standard_conforming_strings') !== 'off',
       clientEncoding: upstream.parameters.get('client_encoding') ?? 'UTF8',
-      cancelUpstream: () => this.#cancels.send(target),
+      cancelUpstream: () => void this.#cancels.send(target),
       onClosed: () => {
         cancel.revoke();
         context.registry.remove(session);

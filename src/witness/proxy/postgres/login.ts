@@ -97,7 +97,7 @@ export async function logIn(
   context: PgContext,
   settings: LoginSettings,
   progress: LoginProgress,
-  onCancel: (request: CancelRequest) => void,
+  onCancel: (request: CancelRequest) => Promise<void>,
 ): Promise<Login | null> {
   let reader = new HandshakeReader(progress.link);
   let asked = { ssl: false, gssenc: false };
@@ -105,7 +105,7 @@ export async function logIn(
     const packet = await reader.read(parsePacket(progress.link.tls !== null));
     switch (packet.kind) {
       case 'cancel':
-        onCancel(packet.request);
+        await onCancel(packet.request);
         return null;
       case 'gssenc':
       case 'ssl': {
@@ -324,12 +324,12 @@ function stateOf(refused: LoginRefusal): string {
     case 'unknown_user':
       return SQLSTATE.invalidPassword;
     case 'unknown_database':
+    case 'no_grant': // whether the database exists is not for those who have no grant for it
       return SQLSTATE.invalidCatalog;
     case 'quota_used_up':
       return SQLSTATE.quotaExceeded;
     case 'throttled':
       return SQLSTATE.tooManyConnections;
-    case 'no_grant':
     case 'grant_not_started':
     case 'grant_ended':
     case 'role_missing':

@@ -27,10 +27,12 @@ import {
   encodeStartupMessage,
   PROTOCOL_3_0,
 } from '../../../wire/postgres/startup.ts';
-import { HandshakeReader } from '../handshake.ts';
+import { HandshakeReader, withTimeout } from '../handshake.ts';
 import { clientTls, dialAddress } from './upstream-address.ts';
 
 const DIAL_TIMEOUT_MS = 10_000;
+/** A server that takes connections and then says nothing must not hold them, nor those who wait for it. */
+const LOGIN_TIMEOUT_MS = 30_000;
 const pbkdf2Async = promisify(pbkdf2);
 
 export interface UpstreamConnection {
@@ -57,7 +59,11 @@ export async function connectUpstream(
 ): Promise<UpstreamConnection> {
   const link = await secured(reactor, target);
   try {
-    return await logIn(link, target, parameters);
+    return await withTimeout(
+      logIn(link, target, parameters),
+      LOGIN_TIMEOUT_MS,
+      'the log-in at the database server',
+    );
   } catch (error) {
     link.destroy();
     throw error;
@@ -73,8 +79,10 @@ async function secured(reactor: Reactor, target: UpstreamTarget): Promise<Link> 
   encodeEncryptionRequest(writer, 'ssl');
   link.send(writer.copy());
   try {
-    const answer = await reader.read((bytes, start, end) =>
-      start < end ? { value: bytes[start], next: start + 1 } : null,
+    const answer = await withTimeout(
+      reader.read((bytes, start, end) => (start < end ? { value: bytes[start], next: start + 1 } : null)),
+      DIAL_TIMEOUT_MS,
+      "the database server's answer to the request for TLS",
     );
     if (answer === 0x53) {
       if (reader.leftover > 0)
