@@ -248,13 +248,17 @@ export class Backend {
       case T.CopyDone:
       case T.NotificationResponse:
         break;
+      case T.DataRow: // those of a statement have been taken already
+        s.lostTrack('a row that belongs to no statement');
+        return;
       default:
         if (s.controlled) {
           s.lostTrack(`the server sent an unknown message type 0x${type.toString(16)}`);
           return;
         }
     }
-    s.toClient.push(bytes, at, next);
+    // After a farewell of ours nothing else is said.
+    if (!s.closing) s.toClient.push(bytes, at, next);
   }
 
   #confirm(head: Request | null, kind: RequestKind, orKind: RequestKind, message: string): void {
@@ -336,7 +340,9 @@ export class Backend {
   ): void {
     const s = this.#s;
     this.#capture.flushOthers(statement);
-    const actual = head.kind === RequestKind.execute ? s.actual.portal(head.name) : null;
+    // An error before its Execute was reached: it never came to run the portal that has its name now.
+    const reached = head === s.queue.head();
+    const actual = reached && head.kind === RequestKind.execute ? s.actual.portal(head.name) : null;
     if (actual) statement.portal = actual;
     s.records.finish(statement, outcome, tag, tagStart, tagEnd, error);
     s.records.recorder.finished.xid = s.xid.value;
@@ -403,6 +409,7 @@ export class Backend {
       this.#attributeError(head, fields);
       s.toClient.push(bytes, at, next);
     }
+    s.skipped.begin(head.kind);
   }
 
   /** Gives an error to the statement that it is about. */
@@ -437,7 +444,7 @@ export class Backend {
     const head = s.queue.head();
     if (head && (head.kind === RequestKind.query || head.kind === RequestKind.functionCall)) {
       s.queue.shift();
-      this.#conclude(head);
+      s.skipped.conclude(head);
       if (!head.failed) for (const [name, text] of head.declares ?? []) s.actual.setStatement(name, text);
       s.actual.unnamedStatement = null;
       s.actual.unnamedPortal = null;
@@ -452,13 +459,14 @@ export class Backend {
       s.xid.transactionEnded();
     }
     s.toClient.push(bytes, at, next);
+    s.lexicalKnowledge.ready();
     s.requestAnswered();
   }
 
   /** Everything up to the next Sync was answered or skipped. */
   #readyAfterSync(): boolean {
     const s = this.#s;
-    const skipped: Request[] = [];
+    const skipped: Request[] = s.skipped.take();
     while (s.queue.size > 0) {
       const request = s.queue.shift();
       if (request.kind === RequestKind.sync) {
@@ -466,20 +474,10 @@ export class Backend {
         return true;
       }
       if (request.kind === RequestKind.xidProbe) s.xid.skipped();
-      this.#conclude(request);
+      s.skipped.conclude(request);
       skipped.push(request);
     }
     return false;
-  }
-
-  /** Statements without an outcome were skipped by the server after an error. */
-  #conclude(request: Request): void {
-    const s = this.#s;
-    if (!request.statements) return;
-    for (const statement of request.statements) {
-      if (statement.finished) continue;
-      s.records.finishUnanswered(statement, Outcome.SKIPPED);
-    }
   }
 }
 

@@ -46,6 +46,7 @@ const UNREADABLE_AS: Readonly<Record<number, RequestKind>> = {
   [T.Execute]: RequestKind.execute,
   [T.Close]: RequestKind.closePortal,
 };
+const CALL = Buffer.from('/* FunctionCall */');
 const NO_FORMATS: readonly number[] = [];
 
 export class Frontend {
@@ -134,16 +135,12 @@ export class Frontend {
       return true;
     }
     if (total <= s.maxChunkBytes) return false;
-    if (type === T.Query || type === T.Parse) {
+    if (type === T.Query || type === T.Parse || type === T.FunctionCall) {
       const textBytes = total - HEADER_BYTES;
       if (textBytes > s.maxStatementBytes + SLACK_BYTES) {
-        this.#texts.refuse(
-          type,
-          bytes,
-          at + HEADER_BYTES,
-          Math.min(end, at + 1024),
-          oversizedRefusal(textBytes, s.maxStatementBytes),
-        );
+        const why = oversizedRefusal(textBytes, s.maxStatementBytes);
+        if (type === T.FunctionCall) this.#texts.refuse(type, CALL, 0, CALL.length, why);
+        else this.#texts.refuse(type, bytes, at + HEADER_BYTES, Math.min(end, at + 1024), why);
         this.#dropping = next - end;
         return true;
       }

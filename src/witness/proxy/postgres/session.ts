@@ -28,10 +28,12 @@ import { FlowControl, PAUSE } from '../flow-control.ts';
 import { Frontend } from './frontend.ts';
 import { Gate } from './gate.ts';
 import { HeldBack } from './held-back.ts';
+import { LexicalKnowledge } from './lexical.ts';
 import { NameView } from './names.ts';
 import { PgRecords } from './records.ts';
 import { errorResponse, refusal, type Refusal, SQLSTATE } from './refusal.ts';
 import { Request, RequestKind, RequestQueue } from './requests.ts';
+import { SkippedRequests } from './skipped.ts';
 import { InFlight, type Portal, StatementText } from './statement.ts';
 import { XidProbe } from './xid.ts';
 
@@ -81,6 +83,8 @@ export class PgSession implements ProxySession {
   /** Bytes of a Bind that are recorded. */
   readonly maxBindBytes: number;
   lexical: LexicalSettings;
+  readonly lexicalKnowledge: LexicalKnowledge;
+  readonly skipped = new SkippedRequests(this);
   /** The byte I, T or E of the last ReadyForQuery. */
   transactionStatus = 0x49;
   /** Something in the current batch may have written. */
@@ -122,6 +126,7 @@ export class PgSession implements ProxySession {
       standardConformingStrings: parts.standardConformingStrings,
       clientEncoding: parts.clientEncoding,
     };
+    this.lexicalKnowledge = new LexicalKnowledge(this.queue);
     this.toClient = new Outbox(parts.client);
     this.toUpstream = new Outbox(parts.upstream);
     this.xid = new XidProbe(this);
@@ -245,7 +250,10 @@ export class PgSession implements ProxySession {
 
   /** Passes a message on, and awaits its answers. */
   pass(request: Request, bytes: Buffer, at: number, next: number): void {
-    this.queue.push(request);
+    if (request.kind === RequestKind.sync) this.skipped.active = false;
+    if (this.skipped.active) this.skipped.add(request);
+    else this.queue.push(request);
+    this.lexicalKnowledge.passed(request.kind);
     this.toUpstream.push(bytes, at, next);
   }
 

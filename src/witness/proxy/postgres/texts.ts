@@ -9,6 +9,7 @@ import { decodeParse, decodeQuery, ParseView, typeOids } from '../../../wire/pos
 import { Frontend as T, HEADER_BYTES } from '../../../wire/postgres/messages.ts';
 import { StatementKind } from '../recorder.ts';
 import { protocolName } from './gate.ts';
+import { UNREPORTED } from './lexical.ts';
 import { applyToNames } from './names.ts';
 import {
   oversizedRefusal,
@@ -24,6 +25,10 @@ import { declaredName, mayDeclare } from './sql-names.ts';
 import { type InFlight, StatementText } from './statement.ts';
 
 const NO_TYPES: number[] = [];
+const REFUSED_KINDS: Readonly<Record<number, StatementKind>> = {
+  [T.Query]: StatementKind.SIMPLE,
+  [T.FunctionCall]: StatementKind.FUNCTION_CALL,
+};
 
 export class TextMessages {
   readonly #s: PgSession;
@@ -41,6 +46,7 @@ export class TextMessages {
       this.refuse(T.Query, bytes, start, start + 1024, oversizedRefusal(end - start, s.maxStatementBytes));
       return;
     }
+    if (this.#cannotBeRead(T.Query, bytes, at, next, start, end)) return;
     const spans = s.sql.split(bytes, start, end, s.lexical);
     if (spans.length > limits.maxStatementsPerQuery) {
       const message = `${spans.length} statements in one Query; dbwitness passes on at most ${limits.maxStatementsPerQuery}`;
@@ -148,9 +154,11 @@ export class TextMessages {
         textStart,
         textStart + 1024,
         oversizedRefusal(textEnd - textStart, s.maxStatementBytes),
+        view.name,
       );
       return;
     }
+    if (this.#cannotBeRead(T.Parse, bytes, at, next, textStart, textEnd)) return;
     if (s.controlled && textEnd - textStart > limits.maxInlineParseBytes) {
       this.#decideElsewhere(bytes, at, next, textStart, textEnd, [{ start: textStart, end: textEnd }]);
       return;
@@ -176,7 +184,7 @@ export class TextMessages {
     const { name, textStart, textEnd, typesStart, typeCount } = this.#parseView;
     const why = refused ?? (name === '' ? null : s.gate.prepared());
     if (why) {
-      this.refuse(T.Parse, bytes, textStart, textEnd, why);
+      this.refuse(T.Parse, bytes, textStart, textEnd, why, name);
       return;
     }
     const { text: shown, redacted } = s.sql.redactSecrets(bytes, textStart, textEnd, s.lexical);
@@ -186,6 +194,31 @@ export class TextMessages {
     request.text = new StatementText(recorded, redacted, textEnd - textStart, types, classification);
     applyToNames(s.predicted, request);
     this.#s.pass(request, bytes, at, next);
+  }
+
+  /** Under controls: whether the text must wait, or is refused, because the server may read it in another way than we. */
+  #cannotBeRead(type: number, bytes: Buffer, at: number, next: number, start: number, end: number): boolean {
+    const s = this.#s;
+    const answer = s.controlled ? s.lexicalKnowledge.ask(bytes, start, end) : 'known';
+    if (answer === 'known') return false;
+    if (answer === 'unknown') {
+      this.refuse(type, bytes, start, end, UNREPORTED, type === T.Parse ? this.#parseView.name : '');
+      return true;
+    }
+    const copy = Buffer.from(bytes.subarray(at, next));
+    s.holdClient();
+    s.lexicalKnowledge.whenKnown(() => {
+      if (s.closing) return;
+      s.joinTurn();
+      s.releaseClient();
+      try {
+        if (type === T.Query) this.query(copy, 0, copy.length);
+        else this.parse(copy, 0, copy.length);
+      } catch (error) {
+        s.fail(error);
+      }
+    });
+    return true;
   }
 
   /** Texts that would hold up the loop are parsed by a worker; the client is not read meanwhile. */
@@ -202,7 +235,7 @@ export class TextMessages {
     const spans = borrowedSpans.map((span) => ({ start: span.start - at, end: span.end - at }));
     s.holdClient();
     // One classification of the whole: several statements in a text are merged into it.
-    void s.sql.classifyLong(bytes, start - at, end - at, s.lexical).then((classification) => {
+    const judged = s.sql.classifyLong(bytes, start - at, end - at, s.lexical).then((classification) => {
       if (s.closing) return;
       s.joinTurn();
       const query = bytes[0] === T.Query;
@@ -215,23 +248,25 @@ export class TextMessages {
       }
       s.releaseClient();
     });
+    judged.catch((error: unknown) => s.fail(error));
   }
 
-  /** Refuses a message of any type; `[start, end)` is the text to record, if there is one. */
-  refuse(type: number, bytes: Buffer, start: number, end: number, why: Refusal): void {
+  /**
+   * Refuses a message of any type; `[start, end)` is the text to record, if there is one. `name` is the one that a Parse
+   * would have given: what the client meant to execute by it is skipped, and its record shows this text.
+   */
+  refuse(type: number, bytes: Buffer, start: number, end: number, why: Refusal, name = ''): void {
     const s = this.#s;
     const simple = type === T.Query || type === T.FunctionCall;
-    const request = new Request(simple ? RequestKind.query : RequestKind.parse, '', s.turn.number);
+    const request = new Request(simple ? RequestKind.query : RequestKind.parse, name, s.turn.number);
     request.refusal = why;
-    const statementKind = type === T.Query ? StatementKind.SIMPLE : StatementKind.PREPARE;
-    s.recordRefused(
-      type === T.FunctionCall ? StatementKind.FUNCTION_CALL : statementKind,
-      bytes,
-      start,
-      end,
-      why,
-    );
+    s.recordRefused(REFUSED_KINDS[type] ?? StatementKind.PREPARE, bytes, start, end, why);
     if (type === T.Query) s.unnamedDestroyed();
+    if (type === T.Parse) {
+      const { text, redacted } = s.sql.redactSecrets(bytes, start, end, s.lexical);
+      request.text = new StatementText(Buffer.from(text), redacted, end - start, NO_TYPES, null);
+      applyToNames(s.predicted, request);
+    }
     const substitute = simple ? UNPARSABLE_QUERY : UNPARSABLE_PARSE;
     this.#s.pass(request, substitute, 0, substitute.length);
   }
