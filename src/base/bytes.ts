@@ -59,8 +59,8 @@ export class ByteWriter {
   raw(source: Uint8Array, start = 0, end = source.length): void {
     const count = end - start;
     this.ensure(count);
-    if (count <= 32) {
-      // A short copy by hand is faster than the call.
+    if (count <= 96) {
+      // A short copy by hand is faster than the call and the view it needs.
       const { bytes } = this;
       let at = this.length;
       for (let i = start; i < end; i++) bytes[at++] = source[i];
