@@ -36,7 +36,7 @@ function changeBytes(blocks: number, segmentBytes: number, stride: number): numb
 }
 
 test('every single-byte change of every file is found', { timeout: 300_000 }, () => {
-  expect(changeBytes(100, 4_000, 1)).toBeGreaterThan(20_000);
+  expect(changeBytes(64, 2_600, 1)).toBeGreaterThan(15_000);
 });
 
 const stride = process.env['DBW_EXHAUSTIVE'] ? 1 : 17;

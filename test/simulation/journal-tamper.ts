@@ -24,7 +24,7 @@ export function makeSpecimen(
   for (let i = 1; i < blocks; i++) {
     note(appender, String(i % 10));
     appender.flush();
-    if (i === 40 || i === blocks - 3)
+    if (i === 10 || i === blocks - 3)
       link.step((sealer) => {
         sealer.sync();
         while (sealer.seal(1e9));
