@@ -74,11 +74,18 @@ function run(node, args, env) {
     };
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
     for (const signal of signals) process.on(signal, pass);
+    // npm does not pass a SIGTERM on: it ends, and leaves what it started behind. Then we have another parent.
+    const parent = process.ppid;
+    const watch = setInterval(() => {
+      if (process.env.npm_lifecycle_event !== undefined && process.ppid !== parent) child.kill('SIGTERM');
+    }, 1_000);
     child.once('error', (error) => {
+      clearInterval(watch);
       console.error(`${node} cannot be started: ${error.message}`);
       done(1);
     });
     child.once('close', (code, signal) => {
+      clearInterval(watch);
       for (const one of signals) process.off(one, pass);
       done(code ?? (signal === 'SIGINT' ? 130 : 1));
     });

@@ -11,6 +11,8 @@ export interface Running {
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 type StopSignal = keyof typeof SIGNALS;
+/** One Ctrl-C can arrive twice: from the terminal, and from npm, which passes it on. */
+const SAME_SIGNAL_MS = 500;
 
 /** Runs a server until a signal. Its failure to start is exit code 1, whatever the kind. */
 export async function runServer(context: Context, start: () => Promise<Running>): Promise<void> {
@@ -29,18 +31,19 @@ export async function runServer(context: Context, start: () => Promise<Running>)
  */
 async function serveUntilSignal(start: () => Promise<Running>, note: (line: string) => void): Promise<void> {
   let running: Running | null = null;
-  let first: StopSignal | null = null;
+  let firstAt: number | null = null;
   let asked: () => void = () => undefined;
   const stopAsked = new Promise<void>((resolve) => {
     asked = resolve;
   });
   const onSignal = (signal: StopSignal): void => {
-    if (first === null) {
-      first = signal;
+    if (firstAt === null) {
+      firstAt = performance.now();
       note('stopping: running statements may finish; once more to stop at once');
       asked();
       return;
     }
+    if (performance.now() - firstAt < SAME_SIGNAL_MS) return;
     running?.abandon();
     process.exit(128 + SIGNALS[signal]);
   };
