@@ -17,6 +17,10 @@ import type { NodeMethods, RelayMethods } from './protocol.ts';
 import { RemoteAuthority } from './remote-authority.ts';
 import type { RelaySettings } from './settings.ts';
 
+const LOCK_PATIENCE_MS = 5_000;
+/** Whoever lost the node's process cannot be told of revocations any more: sessions do not outlive it for long. */
+const ORPHAN_GRACE_MS = 1_000;
+
 const settings = JSON.parse(process.env['DBW_RELAY_SETTINGS'] ?? '{}') as RelaySettings;
 delete process.env['DBW_RELAY_SETTINGS'];
 
@@ -24,17 +28,17 @@ delete process.env['DBW_RELAY_SETTINGS'];
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);
 
-const channel = new Channel<RelayMethods, NodeMethods>(process, () => void shutdown());
+const channel = new Channel<RelayMethods, NodeMethods>(process, () => void shutdown(ORPHAN_GRACE_MS));
 const report = (level: 'info' | 'warn' | 'error', message: string): void =>
   channel.notify('log', { level, message });
-let shutdown: () => Promise<void> = () => Promise.resolve(process.exit(0));
+let shutdown: (graceMs: number) => Promise<void> = () => Promise.resolve(process.exit(0));
 
 async function start(): Promise<void> {
   const reactor = createReactor({
     driver: settings.driver,
     report: (error) => report('warn', error.message),
   });
-  const journal = await openJournal({
+  const journal = await openPatiently({
     folder: settings.journalFolder,
     node: settings.node,
     version: settings.version,
@@ -71,9 +75,9 @@ async function start(): Promise<void> {
   });
   channel.handle('dropSegments', (policy) => journal.dropSegments(policy));
   channel.handle('hasSession', (uid) => [...proxy.registry].some((session) => session.uid === uid));
-  channel.handle('shutdown', () => void shutdown());
-  shutdown = once(async () => {
-    await proxy.close(limits.shutdownGraceMs);
+  channel.handle('shutdown', () => void shutdown(limits.shutdownGraceMs));
+  shutdown = once(async (graceMs) => {
+    await proxy.close(graceMs);
     await journal.close();
     await reactor.close();
     process.exit(0);
@@ -94,6 +98,20 @@ async function start(): Promise<void> {
   }
   channel.notify('listening', listening);
   reportRegularly(proxy, journal);
+}
+
+/** The relay of a run that was killed may still be ending: it gets a moment to let go of the journal. */
+async function openPatiently(options: Parameters<typeof openJournal>[0]): ReturnType<typeof openJournal> {
+  const until = systemClock.monotonicUs() + LOCK_PATIENCE_MS * 1000;
+  for (;;) {
+    try {
+      return await openJournal(options);
+    } catch (error) {
+      const locked = isAppError(error) && error.kind === 'conflict';
+      if (!locked || systemClock.monotonicUs() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
 }
 
 function reportRegularly(proxy: Proxy, journal: Awaited<ReturnType<typeof openJournal>>): void {
@@ -132,9 +150,9 @@ async function serverTls(): Promise<() => ServerTlsOptions | null> {
   });
 }
 
-function once(action: () => Promise<void>): () => Promise<void> {
+function once(action: (graceMs: number) => Promise<void>): (graceMs: number) => Promise<void> {
   let running: Promise<void> | null = null;
-  return () => (running ??= action());
+  return (graceMs) => (running ??= action(graceMs));
 }
 
 start().catch((error: unknown) => {
