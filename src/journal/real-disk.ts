@@ -184,8 +184,11 @@ function isAlive(owner: Owner): boolean {
 function startOf(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // A zombie has ended; that nobody has waited for it yet must not keep the journal closed.
+    if (fields[0] === 'Z' || fields[0] === 'X') return 'ended';
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').slice(0, 8);
-    return `${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}@${boot}`;
+    return `${fields[19]}@${boot}`;
   } catch {
     return '-';
   }
