@@ -20,9 +20,9 @@ const DESCRIBED: Readonly<Record<string, (body: Fields) => string>> = {
         ? `${text(error as Fields, 'code')} ${text(error as Fields, 'message')}`
         : text(body, 'tag');
     const outcome = word(body, 'outcome', 'OUTCOME_') || 'completed';
-    return `#${text(body, 'ordinal')} ${outcome} ${came} (${text(body, 'rows') || '0'} rows, ${showDuration(Number(body['durationUs'] ?? 0))})`;
+    return `#${text(body, 'ordinal')} ${outcome} ${came} (${rowCount(text(body, 'rows'))}, ${showDuration(Number(body['durationUs'] ?? 0))})`;
   },
-  resultChunk: (body) => `#${text(body, 'ordinal')} ${text(body['result'] as Fields, 'rowCount')} rows`,
+  resultChunk: (body) => `#${text(body, 'ordinal')} ${rowCount(text(body['result'] as Fields, 'rowCount'))}`,
   copyChunk: (body) =>
     `#${text(body, 'ordinal')} ${Buffer.from(text(body, 'data'), 'base64').length} bytes of COPY data`,
   serverMessage: (body) => `${text(body, 'kind')}: ${text(body, 'text')}`,
@@ -47,6 +47,10 @@ export function describeEventBody(body: unknown): string {
 function text(fields: Fields | undefined, name: string): string {
   const value = fields?.[name];
   return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+}
+
+function rowCount(count: string): string {
+  return count === '1' ? '1 row' : `${count === '' ? '0' : count} rows`;
 }
 
 /** An enum's value in lower case: `STATEMENT_KIND_SIMPLE` is `simple`. */

@@ -86,7 +86,8 @@ const LISTENER_NAMES = {
   oracle: 'Oracle',
 } as const;
 
-export function shownAddress({ host, port }: ListenAddress): string {
+function shownAddress({ host, port }: ListenAddress): string {
+  if (['', '::', '0.0.0.0'].includes(host)) return `port ${port}, on all addresses`;
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 

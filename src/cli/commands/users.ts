@@ -32,7 +32,7 @@ interface SetOptions extends Fields, SecretOptions {
 export function addUserCommands({ program, action }: Commands): void {
   const user = program.command('user').description('people and programs that may log in');
   const role = (): Option =>
-    new Option('--role <role...>', 'admin, viewer or connector').choices(['admin', 'viewer', 'connector']);
+    new Option('--role <role...>', 'what they may do').choices(['admin', 'viewer', 'connector']);
 
   user.command('ls').description('list users').action(action(list));
   user.command('show <user>').description('show a user, by name or uid').action(action(show));
