@@ -22,8 +22,9 @@ export async function readPassword(io: Io, options: SecretOptions, prompt: strin
   return line;
 }
 
+/** 118 bits or so; letters and digits only, so that a double click selects it. */
 export function generatePassword(): string {
-  return randomBytes(15).toString('base64url');
+  return randomBytes(15).toString('base64').replaceAll(/[+/]/g, 'x');
 }
 
 /** A text file that was named on the command line. Rejects with `not-found` or `denied`. */

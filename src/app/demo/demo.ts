@@ -141,7 +141,9 @@ interface State {
 async function readOrMakeState(file: string, adminPassword: string): Promise<State> {
   const kept = await readFile(file, 'utf8').catch(() => null);
   if (kept !== null) return JSON.parse(kept) as State;
-  const made = Object.fromEntries(NAMES.map((name) => [name, randomBytes(9).toString('base64url')]));
+  const made = Object.fromEntries(
+    NAMES.map((name) => [name, randomBytes(9).toString('base64').replaceAll(/[+/]/g, 'x')]),
+  );
   const passwords = {
     ...(made as State['passwords']),
     ...(adminPassword === '' ? {} : { admin: adminPassword }),
