@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { freePort } from '../../src/app/demo/embedded-postgres.ts';
 import type { PgTarget } from './pgbench.ts';
 import type { PostgresServer } from './postgres.ts';
-import { killTree, processTree, type RunningProcess, startProcess } from './processes.ts';
+import { isRunning, killTree, processTree, type RunningProcess, startProcess } from './processes.ts';
 import { waitFor } from './wait.ts';
 
 const run = promisify(execFile);
@@ -128,8 +128,10 @@ export class Dbwitness {
   async kill9(): Promise<void> {
     const running = this.#running;
     if (running === null) throw new Error('dbwitness is not running');
+    const tree = processTree(running.pid);
     killTree(running.pid);
     await running.ended;
+    await waitFor('its processes to be gone', () => tree.every((pid) => !isRunning(pid)));
     this.#running = null;
   }
 

@@ -116,6 +116,12 @@ export function processTree(pid: number): number[] {
   return tree;
 }
 
+/** Whether a process is there and has not ended: a zombie has. */
+export function isRunning(pid: number): boolean {
+  const stat = readStat(pid);
+  return stat !== null && stat.state !== 'Z' && stat.state !== 'X';
+}
+
 /** SIGKILL to the whole tree, the parent first so that it cannot start anything again. */
 export function killTree(pid: number): void {
   for (const one of processTree(pid)) {
@@ -146,7 +152,7 @@ export function residentBytes(pid: number, which: 'VmRSS' | 'VmHWM' = 'VmRSS'): 
   return Number(match?.[1] ?? 0) * 1024;
 }
 
-function readStat(pid: number): { parent: number; ticks: number } | null {
+function readStat(pid: number): { state: string; parent: number; ticks: number } | null {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/stat`, 'utf8');
@@ -156,5 +162,5 @@ function readStat(pid: number): { parent: number; ticks: number } | null {
   // The name, in parentheses, may hold anything: fields are counted from the last one on. proc(5).
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const ticks = Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14]);
-  return { parent: Number(fields[1]), ticks };
+  return { state: fields[0], parent: Number(fields[1]), ticks };
 }

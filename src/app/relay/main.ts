@@ -4,7 +4,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { systemClock } from '../../base/clock.ts';
-import { isAppError, messageOf } from '../../base/errors.ts';
+import { AppError, isAppError, messageOf } from '../../base/errors.ts';
 import { limits } from '../../base/limits.ts';
 import { openJournal } from '../../journal/journal.ts';
 import { loadPostgresDialect } from '../../sql/postgres/dialect.ts';
@@ -69,6 +69,9 @@ async function start(): Promise<void> {
     report,
   });
   channel.handle('append', (event) => {
+    // What fails closed for statements does so for the control plane: nobody waits for a disk that is full.
+    const { state, failure } = journal.status;
+    if (state !== 'open') throw new AppError('unavailable', 'JOURNAL_UNWRITABLE', failure);
     proxy.turn.touch();
     const seq = journal.appendEncoded(event);
     return new Promise((resolve) => journal.whenDurable(seq + 1, () => resolve({ seq })));

@@ -100,7 +100,10 @@ class Scope {
 
   /** Whether it says anything of secrets, or defines roles. */
   mentions(): boolean {
-    if (MENTION.test(this.#text.toString('latin1', this.#start, this.#end))) return true;
+    return MENTION.test(this.#text.toString('latin1', this.#start, this.#end)) || this.#definesRole();
+  }
+
+  #definesRole(): boolean {
     const [verb, object] = this.#items.filter((item) => item.kind !== Token.comment);
     return (
       verb !== undefined &&
@@ -115,6 +118,26 @@ class Scope {
    * glued to what follows, or does not end, nothing behind the first is kept.
    */
   everyLiteral(): Edit[] {
+    const bare = this.#barePassword();
+    if (bare === null) return this.#literals();
+    const rest = { start: bare.start, end: this.#end, replacement: HIDDEN };
+    return [...this.#literals().filter((edit) => edit.end <= bare.start), rest];
+  }
+
+  /** `ALTER ROLE x PASSWORD hunter2`: quotes forgotten, or the wrong ones. Nothing from there on is kept. */
+  #barePassword(): Item | null {
+    if (!this.#definesRole()) return null;
+    const items = this.#items.filter((item) => item.kind !== Token.comment);
+    for (let at = 0; at < items.length; at++) {
+      if (items[at].kind !== Token.word || !SECRET_NAME.test(this.#name(items[at]))) continue;
+      while (at + 1 < items.length && /^(?:is|to|as|=|:)$/i.test(this.#latin1(items[at + 1]))) at++;
+      const next = items[at + 1];
+      if (next !== undefined && !isLiteral(next)) return next;
+    }
+    return null;
+  }
+
+  #literals(): Edit[] {
     const literals = this.#items.filter((item) => isLiteral(item) || this.#hasDollar(item));
     const [first] = literals;
     if (first !== undefined && literals.some((item) => this.#isGlued(item)))

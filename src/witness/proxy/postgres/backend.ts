@@ -16,6 +16,7 @@ import { MessageCursor, nextMessage } from '../../../wire/postgres/framing.ts';
 import { Backend as T, HEADER_BYTES, upstreamRunning } from '../../../wire/postgres/messages.ts';
 import { commandRows, decodeParameterDescription } from '../../../wire/postgres/rows.ts';
 import { applyToNames, revertNames } from './names.ts';
+import { withoutSecrets } from './records.ts';
 import { errorResponse } from './refusal.ts';
 import { type Request, RequestKind } from './requests.ts';
 import { RowCapture } from './capture.ts';
@@ -377,7 +378,8 @@ export class Backend {
     statement.notices ??= [];
     if (statement.notices.length >= 20) return;
     const fields = decodeErrorFields(bytes, at + HEADER_BYTES, next);
-    statement.notices.push(`${fields.get('V') ?? ''}: ${fields.get('M') ?? ''}`.slice(0, 1024));
+    const said = withoutSecrets(fields.get('M') ?? '', statement.redacted);
+    statement.notices.push(`${fields.get('V') ?? ''}: ${said}`.slice(0, 1024));
   }
 
   // --- errors and ReadyForQuery -----------------------------------------------------------------------------------
@@ -421,7 +423,8 @@ export class Backend {
       return;
     }
     if (head.kind === RequestKind.sync) {
-      s.records.recorder.serverMessage('error_at_sync', `${fields.get('C') ?? ''} ${fields.get('M') ?? ''}`);
+      const said = withoutSecrets(fields.get('M') ?? '', false);
+      s.records.recorder.serverMessage('error_at_sync', `${fields.get('C') ?? ''} ${said}`);
       return;
     }
     // A Parse, Bind or Describe that failed: the error is that of the execution it was for, if there is one before

@@ -125,7 +125,7 @@ export class PgRecords {
     record.durationUs = this.#since(statement);
     if (statement.firstRowUs > 0)
       record.firstRowUs = Math.max(1, Math.round(statement.firstRowUs - statement.startedUs));
-    if (error) record.error = errorRecord(error);
+    if (error) record.error = errorRecord(error, statement.redacted);
     if (statement.notices) record.notices = statement.notices;
     if (this.#takeDescription(statement)) {
       record.description = statement.description as Buffer;
@@ -210,9 +210,15 @@ function refusalFields(why: Refusal): StatementErrorFields {
 }
 
 const OWN_FIELDS = new Set(['S', 'V', 'C', 'M', 'D', 'H', 'P']);
+/** Message, detail, hint, context, internal query: the fields that may quote a text. */
+const QUOTING = new Set(['M', 'D', 'H', 'W', 'q']);
+const MENTION = /pass|pwd|secret|cred|scram|:\/\//i;
 
-function errorRecord(error: ErrorFields): StatementErrorFields {
-  const field = (letter: string): string => (error.get(letter) ?? '').slice(0, MAX_FIELD_CHARS);
+function errorRecord(error: ErrorFields, redacted: boolean): StatementErrorFields {
+  const field = (letter: string): string => {
+    const text = error.get(letter) ?? '';
+    return (QUOTING.has(letter) ? withoutSecrets(text, redacted) : text).slice(0, MAX_FIELD_CHARS);
+  };
   const others: Record<string, string> = {};
   for (const letter of error.keys()) if (!OWN_FIELDS.has(letter)) others[letter] = field(letter);
   return {
@@ -225,4 +231,18 @@ function errorRecord(error: ErrorFields): StatementErrorFields {
     number: 0,
     fields: others,
   };
+}
+
+/**
+ * What the server says, without what it quotes where that may be a secret: `syntax error at or near "'hunter2'"`, or the
+ * statement of a function in its context.
+ *
+ * @param redacted a secret was taken out of the statement that this is about.
+ */
+export function withoutSecrets(text: string, redacted: boolean): string {
+  if (!redacted && !MENTION.test(text)) return text;
+  const literals = text
+    .replaceAll(/'(?:[^']|'')*'?/g, "'***'")
+    .replaceAll(/\$(\w*)\$[^]*?(?:\$\1\$|$)/g, "'***'");
+  return redacted ? literals.replace(/".*"?/s, '"***"') : literals;
 }

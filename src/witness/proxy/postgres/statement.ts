@@ -125,11 +125,14 @@ export class InFlight {
   portal: Portal | null = null;
   notices: string[] | null = null;
   finished = false;
+  /** A secret was taken out of its text: what the server says about it may quote that. */
+  redacted: boolean;
 
   constructor(ordinal: number, text: StatementText | null, startedUs: number) {
     this.ordinal = ordinal;
     this.text = text;
     this.startedUs = startedUs;
+    this.redacted = text?.redacted ?? false;
   }
 
   /** Takes a RowDescription body; borrowed until {@link keep}. */

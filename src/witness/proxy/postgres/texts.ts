@@ -132,6 +132,7 @@ export class TextMessages {
     const s = this.#s;
     const { text, redacted } = s.sql.redactSecrets(bytes, start, end, s.lexical);
     const statement = s.newInFlight(null);
+    statement.redacted = redacted;
     const record = s.recorder.started;
     record.ordinal = statement.ordinal;
     record.kind = StatementKind.SIMPLE;
