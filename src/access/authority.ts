@@ -104,6 +104,7 @@ export class StoreAuthority implements Authority {
         iterations: user ? user.scram_iterations : this.#options.scramIterations,
         verifiers: credentials.map((credential) => this.#verifier(credential)),
       },
+      mysql: { verifiers: [] },
       delayMs: verdict.delayMs,
     };
   }
@@ -159,7 +160,7 @@ export class StoreAuthority implements Authority {
     const database = await db
       .selectFrom('databases')
       .where('name', '=', login.database.normalize('NFC').replaceAll('\0', '?'))
-      .where('protocol', '=', login.engine)
+      .where('protocol', 'in', familyOf(login.engine))
       .where('deleted_us', 'is', null)
       .selectAll()
       .executeTakeFirst();
@@ -299,6 +300,11 @@ export class StoreAuthority implements Authority {
   #notify(notice: AuthorityNotice): void {
     for (const listener of this.#listeners) listener(notice);
   }
+}
+
+/** MySQL's listener speaks for both families, and database names are unique over all protocols. */
+function familyOf(engine: EngineName): EngineName[] {
+  return engine === 'mysql' || engine === 'mariadb' ? ['mysql', 'mariadb'] : [engine];
 }
 
 function normalize(user: string): string {

@@ -14,6 +14,8 @@ export const recordingDefaults: RecordingOptions = {
   failOpen: false,
   allowReplication: false,
   labelApplicationName: true,
+  allowLocalInfile: false,
+  statementComment: false,
 };
 
 /** Only what differs from the defaults is stored, so a database follows the defaults of later versions. */

@@ -21,6 +21,25 @@ export interface ScramVerifier {
 }
 
 /**
+ * One secret of a user in the forms that MySQL's and MariaDB's authentication methods verify against. A form is `null`
+ * when it is not known (yet) or its method is switched off; full authentication through
+ * {@link Authority.checkSecret} works without any of them.
+ */
+export interface MysqlVerifier {
+  readonly credentialUid: Uid;
+  readonly kind: 'password' | 'api_key';
+  /**
+   * SHA256(SHA256(secret)), 32 bytes: the fast path of caching_sha2_password. Of a password it is held in memory only,
+   * from its first full authentication until the password changes; of an API key it is stored.
+   */
+  readonly sha2: Uint8Array | null;
+  /** SHA1(SHA1(secret)), 20 bytes: mysql_native_password. */
+  readonly native: Uint8Array | null;
+  /** The public key that MariaDB's client_ed25519 derives from the secret, 32 bytes. */
+  readonly ed25519: Uint8Array | null;
+}
+
+/**
  * What is needed to authenticate somebody. Always returned, for unknown users with made-up but stable salt and no
  * verifiers, so that their existence is not revealed.
  */
@@ -32,6 +51,8 @@ export interface LoginChallenge {
     readonly iterations: number;
     readonly verifiers: readonly ScramVerifier[];
   };
+  /** Filled for `mysql` and `mariadb` only; one per secret of the user, none for an unknown user. */
+  readonly mysql: { readonly verifiers: readonly MysqlVerifier[] };
   /** Wait this long before answering (password guessing backs off, over all listeners together). */
   readonly delayMs: number;
 }
@@ -40,7 +61,7 @@ export interface LoginChallenge {
 export interface UpstreamTarget {
   readonly serverUid: Uid;
   readonly engine: EngineName;
-  /** A host name, an address, or the absolute path of a Unix socket's folder. */
+  /** A host name, an address, or the absolute path of a Unix socket: its folder (PostgreSQL) or itself (MySQL, MariaDB). */
   readonly host: string;
   readonly port: number;
   readonly databaseName: string;
@@ -68,6 +89,10 @@ export interface RecordingOptions {
   readonly allowReplication: boolean;
   /** Put the person's name into the upstream's application_name. */
   readonly labelApplicationName: boolean;
+  /** MySQL and MariaDB: LOAD DATA LOCAL INFILE is answered; its payload is recorded. */
+  readonly allowLocalInfile: boolean;
+  /** MySQL and MariaDB: put a comment with the statement's id into its text, for the binary log's rows_query events. */
+  readonly statementComment: boolean;
 }
 
 /** The authority to open one session under one grant. */
@@ -131,7 +156,10 @@ export interface Authority {
     engine: EngineName;
     clientAddress: string;
   }): Promise<LoginChallenge>;
-  /** Checks a clear-text secret (only ever received inside TLS). */
+  /**
+   * Checks a clear-text secret (only ever received inside TLS, or encrypted for our RSA key). A secret that is right
+   * also fills the user's {@link MysqlVerifier}s.
+   */
   checkSecret(login: {
     user: string;
     secret: string;
@@ -139,7 +167,10 @@ export interface Authority {
   }): Promise<ScramVerifierMatch | null>;
   /** Tells the outcome of the proof, for back-off and `last used`. */
   proved(login: { user: string; clientAddress: string; credentialUid: Uid | null }): void;
-  /** Second half: authenticated; may this user use this database now? */
+  /**
+   * Second half: authenticated; may this user use this database now? MySQL's listener serves both families: asked for
+   * either of `mysql` and `mariadb`, it answers for databases of both, and the permit's upstream says which it is.
+   */
   permit(login: {
     userUid: Uid;
     database: string;
