@@ -14,8 +14,9 @@ import { ensureNodeModules, projectNode } from './install.mjs';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const bin = (name) => join(root, 'node_modules', name);
 const vitest = [bin('vitest/vitest.mjs'), 'run'];
+const servers = ['servers', 'test/servers/fetch.ts'];
 
-// What the tests start is in scripts/debian.mjs. Steps run one after the other; the first failure ends the task.
+// What the tests start is in scripts/debian.mjs and test/servers/fetch.ts. Steps run one after the other; the first failure ends the task.
 const tasks = {
   install: { steps: [] },
   check: {
@@ -26,11 +27,11 @@ const tasks = {
       ['tidy', ...vitest, 'test/tidy'],
     ],
   },
-  test: { debian: ['test'], steps: [['test', ...vitest]] },
+  test: { debian: ['test'], steps: [servers, ['test', ...vitest]] },
   'test:nightly': {
     debian: ['test'],
     env: { DBW_TEST_NIGHTLY: '1' },
-    steps: [['test', ...vitest]],
+    steps: [servers, ['test', ...vitest]],
   },
   demo: { steps: [['demo', 'src/cli/main.ts', 'demo']] },
   start: { steps: [['start', 'src/cli/main.ts', 'up']] },

@@ -1,9 +1,10 @@
 /**
  * What a test needs from the machine. A missing server fails in CI; elsewhere the test is skipped and says what to
- * install: `describe.skipIf(isMissing('postgres', 'psql'))('…', …)`.
+ * install: `describe.skipIf(isMissing('postgres', 'mysql-9.7'))('…', …)`.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { FETCHED, type FetchedServer, isFetched } from './mysql-binaries.ts';
 
 interface Need {
   /** Any of these paths will do; a bare name is looked up in PATH and the usual system folders. */
@@ -19,6 +20,9 @@ const NEEDS = {
   haproxy: { anyOf: ['haproxy'], debianPackage: 'haproxy' },
   openssl: { anyOf: ['openssl'], debianPackage: 'openssl' },
   chromium: { anyOf: ['chromium'], debianPackage: 'chromium' },
+  mariadb: { anyOf: ['/usr/sbin/mariadbd'], debianPackage: 'mariadb-server' },
+  'mariadb-client': { anyOf: ['/usr/bin/mariadb'], debianPackage: 'mariadb-client' },
+  sysbench: { anyOf: ['sysbench'], debianPackage: 'sysbench' },
   strace: { anyOf: ['strace'], debianPackage: 'strace' },
 } as const satisfies Record<string, Need>;
 
@@ -46,11 +50,22 @@ export function requirePath(name: NeedName): string {
 }
 
 /** For `skipIf`: `true` when something is missing (said on stderr). Throws in CI (`CI` set), where nothing may be. */
-export function isMissing(...names: readonly NeedName[]): boolean {
-  const missing = names.filter((name) => pathOf(name) === null);
-  if (missing.length === 0) return false;
-  const message = `missing: ${missing.join(', ')} (apt-get install ${[...new Set(missing.map((name) => NEEDS[name].debianPackage))].join(' ')})`;
+export function isMissing(...names: readonly (NeedName | FetchedServer)[]): boolean {
+  const programs = names.filter((name) => !isFetchedServer(name));
+  const missing = programs.filter((name) => pathOf(name) === null);
+  const unfetched = names.filter((name) => isFetchedServer(name) && !isFetched(name));
+  if (missing.length + unfetched.length === 0) return false;
+  const packages = [...new Set(missing.map((name) => NEEDS[name].debianPackage))];
+  const remedies = [
+    ...(packages.length === 0 ? [] : [`apt-get install ${packages.join(' ')}`]),
+    ...(unfetched.length === 0 ? [] : [`node test/servers/fetch.ts ${unfetched.join(' ')}`]),
+  ];
+  const message = `missing: ${[...missing, ...unfetched].join(', ')} (${remedies.join('; ')})`;
   if (process.env['CI'] !== undefined && process.env['CI'] !== '') throw new Error(message);
   process.stderr.write(`skipped, ${message}\n`);
   return true;
+}
+
+function isFetchedServer(name: NeedName | FetchedServer): name is FetchedServer {
+  return (FETCHED as readonly string[]).includes(name);
 }

