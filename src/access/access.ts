@@ -30,6 +30,7 @@ import { watchDefaults, type WatchTiming } from './grant-watch.ts';
 import { Keys } from './keys.ts';
 import { LastUsed } from './last-used.ts';
 import { Logins } from './logins.ts';
+import { MysqlSecrets, NO_STORED_METHODS, type MysqlMethods } from './mysql-secrets.ts';
 import { DEFAULT_SCRAM_ITERATIONS, PasswordHasher, passwordLimits } from './passwords.ts';
 import { SessionControl } from './sessions.ts';
 import { Throttle } from './throttle.ts';
@@ -46,6 +47,8 @@ export interface AccessOptions {
   readonly watch: WatchTiming;
   /** Between writes of when credentials were last used. Default 5 s. */
   readonly lastUsedMs: number;
+  /** MySQL's methods that verify against something stored. Default: none is on. */
+  readonly mysqlMethods: MysqlMethods;
 }
 
 export const accessDefaults: AccessOptions = {
@@ -54,6 +57,7 @@ export const accessDefaults: AccessOptions = {
   minPasswordCharacters: passwordLimits.minCharacters,
   watch: watchDefaults,
   lastUsedMs: 5_000,
+  mysqlMethods: NO_STORED_METHODS,
 };
 
 export interface AccessDeps {
@@ -87,12 +91,14 @@ export async function createAccess(deps: AccessDeps): Promise<Access> {
   const options = { ...accessDefaults, ...deps.options };
   const { db, clock, vault } = deps;
   const changes = new Changes(db, deps.journal);
-  const services: ServiceDeps = { db, clock, vault, changes };
+  const mysql = new MysqlSecrets(db, vault, options.mysqlMethods);
+  const services: ServiceDeps = { db, clock, vault, changes, mysql };
   const hasher = new PasswordHasher();
   const throttle = new Throttle(clock);
   const lastUsed = new LastUsed(db, clock);
   const databases = new Databases(services);
   await adoptKey(services, databases);
+  await mysql.eraseSwitchedOff();
 
   const authority = new StoreAuthority(services, hasher, throttle, lastUsed, options);
   authority.watch.start(options.watch, deps.onBackgroundError);
@@ -153,22 +159,21 @@ async function adoptKey(services: ServiceDeps, databases: Databases): Promise<vo
     .execute();
 }
 
+const SEALED = ['scram_stored_key', 'scram_server_key', 'mysql_native', 'mysql_ed25519'] as const;
+
 async function resealVerifiers({ db, vault }: ServiceDeps): Promise<void> {
   const rows = await db
     .selectFrom('credentials')
-    .select(['uid', 'scram_stored_key', 'scram_server_key'])
+    .select(['uid', ...SEALED])
     .execute();
-  for (const { uid, ...sealed } of rows) {
-    if (vault.isCurrent(sealed.scram_stored_key) && vault.isCurrent(sealed.scram_server_key)) continue;
-    const again = (field: keyof typeof sealed): Buffer =>
-      vault.seal(vault.open(sealed[field], uid, field), uid, field);
-    await db
-      .updateTable('credentials')
-      .set({
-        scram_stored_key: again('scram_stored_key'),
-        scram_server_key: again('scram_server_key'),
-      })
-      .where('uid', '=', uid)
-      .execute();
+  for (const row of rows) {
+    const again: Partial<Record<(typeof SEALED)[number], Buffer>> = {};
+    for (const field of SEALED) {
+      const sealed = row[field];
+      if (sealed !== null && !vault.isCurrent(sealed))
+        again[field] = vault.seal(vault.open(sealed, row.uid, field), row.uid, field);
+    }
+    if (Object.keys(again).length === 0) continue;
+    await db.updateTable('credentials').set(again).where('uid', '=', row.uid).execute();
   }
 }

@@ -30,6 +30,7 @@ import type {
   Permit,
   PermitResult,
   ScramVerifierMatch,
+  ServerAddress,
 } from '../model/access.ts';
 import type { CredentialTable, DatabaseTable, GrantTable, UserTable } from '../store/schema.ts';
 import { mayConnect } from './actor.ts';
@@ -47,6 +48,9 @@ import { UsageLedger, usedUp } from './usage.ts';
 export interface AuthorityOptions {
   readonly scramIterations: number;
 }
+
+/** Databases that a refusal lists. */
+const MAX_NAMED = 10;
 
 type UserRow = Selectable<UserTable>;
 type GrantRow = Selectable<GrantTable>;
@@ -82,6 +86,8 @@ export class StoreAuthority implements Authority {
       if (signal.kind === 'kill')
         this.#notify({ kind: 'kill_session', sessionUid: signal.sessionUid, by: signal.by });
       else this.watch.lookSoon();
+      if (signal.kind === 'user') deps.mysql.forgetUser(signal.uid);
+      if (signal.kind === 'database') this.#notify({ kind: 'servers_changed' });
     });
   }
 
@@ -96,15 +102,18 @@ export class StoreAuthority implements Authority {
     const verdict = this.#throttle.begin(name, login.clientAddress);
     if (verdict.refused) throw tooManyGuesses(verdict.retryAfterMs);
     const { user, credentials } = await this.#secretsOf(name);
+    const forMysql = familyOf(login.engine).includes('mysql');
     // Somebody without a usable secret looks like somebody unknown.
     return {
       userUid: user && credentials.length > 0 ? user.uid : null,
       scram: {
         salt: user ? user.scram_salt : this.#mockSalt(name),
         iterations: user ? user.scram_iterations : this.#options.scramIterations,
-        verifiers: credentials.map((credential) => this.#verifier(credential)),
+        verifiers: forMysql ? [] : credentials.map((credential) => this.#verifier(credential)),
       },
-      mysql: { verifiers: [] },
+      mysql: {
+        verifiers: forMysql ? credentials.map((credential) => this.#deps.mysql.verifier(credential)) : [],
+      },
       delayMs: verdict.delayMs,
     };
   }
@@ -119,11 +128,15 @@ export class StoreAuthority implements Authority {
     if (isApiKey(login.secret)) {
       const hash = hashSecret(login.secret);
       const key = credentials.find((each) => each.kind === 'api_key' && each.hash === hash);
-      return key && user ? { userUid: user.uid, credentialUid: key.uid, kind: 'api_key' } : null;
+      if (!key || !user) return null;
+      await this.#deps.mysql.learn(key, login.secret);
+      return { userUid: user.uid, credentialUid: key.uid, kind: 'api_key' };
     }
     const password = credentials.find((each) => each.kind === 'password');
     const matches = await this.#hasher.verify(password?.hash ?? null, login.secret);
     if (!matches || !user || !password) return null;
+    this.#deps.mysql.remember(password, login.secret);
+    await this.#deps.mysql.learn(password, login.secret);
     return { userUid: user.uid, credentialUid: password.uid, kind: 'password' };
   }
 
@@ -157,6 +170,8 @@ export class StoreAuthority implements Authority {
     if (!mayConnect(user.roles))
       return refuse('role_missing', 'connecting needs the role connector; ask an administrator');
 
+    if (login.database === '' && familyOf(login.engine).includes('mysql'))
+      return this.#permitOnly(user, credential);
     const database = await db
       .selectFrom('databases')
       .where('name', '=', login.database.normalize('NFC').replaceAll('\0', '?'))
@@ -174,12 +189,59 @@ export class StoreAuthority implements Authority {
     return this.#choose(user, credential, database, grants);
   }
 
+  async servers(): Promise<readonly ServerAddress[]> {
+    const rows = await this.#deps.db
+      .selectFrom('databases')
+      .where('protocol', 'in', familyOf('mysql'))
+      .where('deleted_us', 'is', null)
+      .select(['server_uid', 'protocol', 'host', 'port'])
+      .distinct()
+      .orderBy('server_uid')
+      .execute();
+    return rows.map(({ server_uid, protocol, host, port }) => ({
+      serverUid: server_uid,
+      engine: protocol as EngineName,
+      host,
+      port,
+    }));
+  }
+
   reportUsage(usage: readonly GrantUsage[]): void {
     for (const each of usage) this.#ledger.report(each);
   }
 
   onNotice(listener: (notice: AuthorityNotice) => void): void {
     this.#listeners.push(listener);
+  }
+
+  /** For a client that named no database: there must be exactly one that it can mean. */
+  async #permitOnly(user: UserRow, credential: Selectable<CredentialTable>): Promise<PermitResult> {
+    const now = this.#deps.clock.wallUs();
+    const databases = await this.#deps.db
+      .selectFrom('databases')
+      .where('protocol', 'in', familyOf('mysql'))
+      .where('deleted_us', 'is', null)
+      .where('uid', 'in', (grants) =>
+        grants
+          .selectFrom('grants')
+          .where('user_uid', '=', user.uid)
+          .where('revoked_us', 'is', null)
+          .where('starts_us', '<=', now)
+          .where('expires_us', '>', now)
+          .select('database_uid'),
+      )
+      .selectAll()
+      .orderBy('name')
+      .limit(MAX_NAMED + 1)
+      .execute();
+    const [database] = databases;
+    if (databases.length === 1)
+      return this.#choose(user, credential, database, await this.#grantsOf(user.uid, database.uid));
+    if (databases.length === 0)
+      return refuse('no_database', 'name a database to connect to; you have no grant for one at this time');
+    const names = databases.slice(0, MAX_NAMED).map(({ name }) => name);
+    const more = databases.length > MAX_NAMED ? ', …' : '';
+    return refuse('no_database', `name one of your databases to connect to: ${names.join(', ')}${more}`);
   }
 
   async #choose(

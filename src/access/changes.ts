@@ -16,6 +16,7 @@ import type { Uid } from '../base/ids.ts';
 import { isDuplicate } from '../store/errors.ts';
 import type { StoreSchema } from '../store/schema.ts';
 import type { Actor } from './actor.ts';
+import type { MysqlSecrets } from './mysql-secrets.ts';
 import type { Vault } from './vault.ts';
 
 /** The fields of the journal's ControlChange, in its own names; `before` and `after` are JSON without secrets. */
@@ -61,6 +62,7 @@ export interface ServiceDeps {
   readonly clock: Clock;
   readonly vault: Vault;
   readonly changes: Changes;
+  readonly mysql: MysqlSecrets;
 }
 
 /** Changes waiting for their turn; more are refused. */

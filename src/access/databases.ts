@@ -127,6 +127,7 @@ export class Databases {
           await this.#saveServer(transaction, saved);
           await transaction.insertInto('databases').values(saved).execute();
         },
+        [{ kind: 'database', uid }],
       );
       return this.#view(saved, true);
     });

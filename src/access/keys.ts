@@ -45,7 +45,7 @@ export class Keys {
     const userUid = input.userUid ?? actor.uid;
     demand(actor, userUid === actor.uid ? 'key.create_own' : 'key.create_for_others');
     if (userUid === '') throw invalid('user_id', 'the local administrator has no keys; name the user');
-    const { clock, db, vault, changes } = this.#deps;
+    const { clock, db, vault, changes, mysql } = this.#deps;
     const now = clock.wallUs();
     const expires = input.expiresUs ?? null;
     if (expires !== null && checkTime('expires_at', expires) <= now)
@@ -72,6 +72,7 @@ export class Keys {
         hash: secret.hash,
         scram_stored_key: vault.seal(keys.storedKey, uid, 'scram_stored_key'),
         scram_server_key: vault.seal(keys.serverKey, uid, 'scram_server_key'),
+        ...mysql.columns(uid, secret.key),
         expires_us: expires,
         revoked_us: null,
         last_used_us: null,

@@ -73,6 +73,7 @@ export class Logins {
       .where('credentials.revoked_us', 'is', null)
       .selectAll('users')
       .select(['credentials.hash', 'credentials.uid as credential_uid'])
+      .select(['credentials.mysql_native', 'credentials.mysql_ed25519'])
       .executeTakeFirst();
     const matches = await this.#hasher.verify(found?.hash ?? null, input.password);
     if (!found || !matches || found.disabled) {
@@ -82,6 +83,7 @@ export class Logins {
     }
     this.#throttle.succeeded(username, clientAddress);
     this.#lastUsed.touch(found.credential_uid);
+    await this.#deps.mysql.learn({ ...found, uid: found.credential_uid }, input.password);
     const actor = toActor(found, 'token', null, clientAddress);
     return { ...(await this.#issue(actor)), actor };
   }
@@ -128,10 +130,12 @@ export class Logins {
       .where('users.disabled', '=', false)
       .where('users.deleted_us', 'is', null)
       .selectAll('users')
-      .select('credentials.uid as credential_uid')
+      .select(['credentials.hash', 'credentials.uid as credential_uid'])
+      .select(['credentials.mysql_native', 'credentials.mysql_ed25519'])
       .executeTakeFirst();
     if (!user) return null;
     this.#lastUsed.touch(user.credential_uid);
+    await this.#deps.mysql.learn({ ...user, uid: user.credential_uid }, key);
     return toActor(user, 'api_key', user.credential_uid, clientAddress);
   }
 

@@ -267,7 +267,7 @@ export class Users {
 
   /** Hashes now, off the loop; writes later, inside the change. The password's credential keeps its uid. */
   async #passwordWrite(actor: Actor, user: Selectable<UserTable>, password: string): Promise<Write> {
-    const { db, clock, vault } = this.#deps;
+    const { db, clock, vault, mysql } = this.#deps;
     const existing = await db
       .selectFrom('credentials')
       .where('user_uid', '=', user.uid)
@@ -283,6 +283,7 @@ export class Users {
       hash,
       scram_stored_key: vault.seal(keys.storedKey, uid, 'scram_stored_key'),
       scram_server_key: vault.seal(keys.serverKey, uid, 'scram_server_key'),
+      ...mysql.columns(uid, password),
       created_us: clock.wallUs(),
       created_by: actor.name,
     };

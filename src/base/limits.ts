@@ -18,6 +18,8 @@ export const limits = {
   maxUnauthenticatedConnections: 1_000,
   /** Sessions on one node. */
   maxSessions: 10_000,
+  /** Passwords whose fast path (caching_sha2_password) is kept in memory; the one used longest ago goes. */
+  maxRememberedPasswords: 10_000,
   /** Statement text (Query, Parse) that is accepted; PostgreSQL itself stops at 1 GiB. Configurable. */
   maxStatementBytes: 64 * MiB,
   /** Statement text that is parsed on the relay's loop; longer texts are parsed in a worker. */

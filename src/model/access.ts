@@ -125,6 +125,8 @@ export type LoginRefusal =
   | 'grant_ended'
   | 'quota_used_up'
   | 'role_missing'
+  /** MySQL's clients may name none, and the user has not exactly one. */
+  | 'no_database'
   | 'throttled';
 
 export type PermitResult =
@@ -137,7 +139,18 @@ export type AuthorityNotice =
   | { readonly kind: 'kill_session'; readonly sessionUid: Uid; readonly by: string }
   | { readonly kind: 'user_disabled'; readonly userUid: Uid }
   /** The secret that sessions logged in with was revoked: those sessions end. */
-  | { readonly kind: 'credential_ended'; readonly credentialUid: Uid; readonly message: string };
+  | { readonly kind: 'credential_ended'; readonly credentialUid: Uid; readonly message: string }
+  /** A database was made, changed or deleted: {@link Authority.servers} may answer something else. */
+  | { readonly kind: 'servers_changed' };
+
+/** A server that some database is on, without anything secret. */
+export interface ServerAddress {
+  readonly serverUid: Uid;
+  readonly engine: EngineName;
+  /** As {@link UpstreamTarget.host}. */
+  readonly host: string;
+  readonly port: number;
+}
 
 export interface GrantUsage {
   readonly grantUid: Uid;
@@ -170,6 +183,7 @@ export interface Authority {
   /**
    * Second half: authenticated; may this user use this database now? MySQL's listener serves both families: asked for
    * either of `mysql` and `mariadb`, it answers for databases of both, and the permit's upstream says which it is.
+   * There `database` may be empty: that is the only one that the user has a grant for now, or `no_database`.
    */
   permit(login: {
     userUid: Uid;
@@ -177,6 +191,8 @@ export interface Authority {
     engine: EngineName;
     credentialUid: Uid;
   }): Promise<PermitResult>;
+  /** The servers of all MySQL and MariaDB databases: what their listener's greeting must keep to. */
+  servers(): Promise<readonly ServerAddress[]>;
   /** Reports what sessions used since the last report; at least once a second while anything was. */
   reportUsage(usage: readonly GrantUsage[]): void;
   onNotice(listener: (notice: AuthorityNotice) => void): void;

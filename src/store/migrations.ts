@@ -240,7 +240,13 @@ const INDEX = `
   create index idx_events_session on idx_events (session_uid) where session_uid is not null;
 `;
 
+const MYSQL_VERIFIERS = `
+  alter table credentials add column mysql_native bytea;
+  alter table credentials add column mysql_ed25519 bytea;
+`;
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'control plane', sql: CONTROL_PLANE },
   { version: 2, name: 'index', sql: INDEX },
+  { version: 3, name: 'verifiers for MySQL and MariaDB', sql: MYSQL_VERIFIERS },
 ];

@@ -57,6 +57,10 @@ export interface CredentialTable {
   /** Both sealed by the vault: a copy of the store alone allows no guessing against them. */
   scram_stored_key: Uint8Array;
   scram_server_key: Uint8Array;
+  /** SHA1(SHA1(secret)) for mysql_native_password, sealed; `null` while that is off or the secret was not seen since. */
+  mysql_native: Uint8Array | null;
+  /** The public key for client_ed25519, sealed; `null` likewise. */
+  mysql_ed25519: Uint8Array | null;
   expires_us: number | null;
   revoked_us: number | null;
   last_used_us: number | null;

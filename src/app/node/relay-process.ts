@@ -163,6 +163,7 @@ export class RelayProcess implements ControlJournal {
     channel.handle('challenge', (login) => authority().challenge(login));
     channel.handle('checkSecret', (login) => authority().checkSecret(login));
     channel.handle('permit', (login) => authority().permit(login));
+    channel.handle('servers', () => authority().servers());
     channel.handle('proved', (login) => authority().proved(login));
     channel.handle('usage', (usage) => authority().reportUsage(usage));
     channel.handle('report', (report) => {

@@ -6,6 +6,7 @@ import type {
   LoginChallenge,
   PermitResult,
   ScramVerifierMatch,
+  ServerAddress,
 } from '../../model/access.ts';
 import type { JournalState } from '../../model/journal.ts';
 
@@ -44,6 +45,7 @@ export interface NodeMethods {
     body: { userUid: string; database: string; engine: EngineName; credentialUid: string };
     answer: PermitResult;
   };
+  readonly servers: { body: null; answer: readonly ServerAddress[] };
   readonly proved: {
     body: { user: string; clientAddress: string; credentialUid: string | null };
     answer: void;

@@ -7,6 +7,7 @@ import type {
   LoginChallenge,
   PermitResult,
   ScramVerifierMatch,
+  ServerAddress,
 } from '../../model/access.ts';
 import type { Channel } from '../ipc.ts';
 import type { NodeMethods, RelayMethods } from './protocol.ts';
@@ -50,6 +51,10 @@ export class RemoteAuthority implements Authority {
     credentialUid: string;
   }): Promise<PermitResult> {
     return this.#channel.request('permit', login);
+  }
+
+  servers(): Promise<readonly ServerAddress[]> {
+    return this.#channel.request('servers', null);
   }
 
   reportUsage(usage: readonly GrantUsage[]): void {

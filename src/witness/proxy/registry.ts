@@ -141,6 +141,7 @@ function endedBy(
         ? 'your dbwitness user was disabled; ask an administrator'
         : '';
     case 'kill_session':
+    case 'servers_changed':
       return '';
   }
 }

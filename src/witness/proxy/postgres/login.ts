@@ -324,6 +324,7 @@ function stateOf(refused: LoginRefusal): string {
     case 'unknown_user':
       return SQLSTATE.invalidPassword;
     case 'unknown_database':
+    case 'no_database':
     case 'no_grant': // whether the database exists is not for those who have no grant for it
       return SQLSTATE.invalidCatalog;
     case 'quota_used_up':
