@@ -7,6 +7,7 @@ import {
   type Event,
   EventSchema,
   Gap_Reason,
+  ObservedSession_Kind,
   RowChange_Kind,
   SessionClosed_Reason,
   type SessionOpened,
@@ -190,6 +191,22 @@ function digestOf(event: Event): Digest | null {
         subject: databaseName,
         summary: summary === '' ? tag : summary,
       };
+    }
+    case 'observedSession': {
+      const { kind, userName, databaseName, clientAddress } = body.value;
+      const what = (ObservedSession_Kind[kind] ?? 'unspecified').toLowerCase();
+      const summary = `session ${what}: ${userName} on ${databaseName} from ${clientAddress}`;
+      return { kind: 'observed_session', actor: userName, subject: databaseName, summary };
+    }
+    case 'transactionEnded': {
+      const { xid, aborted } = body.value;
+      const summary = `transaction ${xid} ${aborted ? 'aborted' : 'committed'}`;
+      return { kind: 'transaction_ended', subject: String(xid), summary };
+    }
+    case 'serverObserved': {
+      const { program, version, gone } = body.value;
+      const summary = `${gone ? 'gone' : 'observed'}: ${program} ${version}`.trim();
+      return { kind: 'server_observed', subject: program, summary };
     }
     case 'rowChange': {
       const { kind, schemaName, tableName } = body.value;

@@ -141,6 +141,24 @@ export declare type Event = Message<"dbwitness.v1.Event"> & {
      */
     value: SchemaChange;
     case: "schemaChange";
+  } | {
+    /**
+     * @generated from field: dbwitness.v1.ObservedSession observed_session = 43;
+     */
+    value: ObservedSession;
+    case: "observedSession";
+  } | {
+    /**
+     * @generated from field: dbwitness.v1.TransactionEnded transaction_ended = 44;
+     */
+    value: TransactionEnded;
+    case: "transactionEnded";
+  } | {
+    /**
+     * @generated from field: dbwitness.v1.ServerObserved server_observed = 45;
+     */
+    value: ServerObserved;
+    case: "serverObserved";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1129,6 +1147,13 @@ export enum Gap_Reason {
    * @generated from enum value: REASON_RECORDING_SUSPENDED = 5;
    */
   RECORDING_SUSPENDED = 5,
+
+  /**
+   * a witness did not run, or could not hand over what it saw
+   *
+   * @generated from enum value: REASON_WITNESS_STOPPED = 6;
+   */
+  WITNESS_STOPPED = 6,
 }
 
 /**
@@ -1318,9 +1343,49 @@ export declare type Observation = Message<"dbwitness.v1.Observation"> & {
   processName: string;
 
   /**
+   * MySQL and MariaDB, of dispatch_command: 0 success, 1 close connection, 2 would block, -1 not captured, -2 failed (5.7).
+   *
    * @generated from field: int32 return_value = 20;
    */
   returnValue: number;
+
+  /**
+   * @generated from field: uint64 affected_rows = 21;
+   */
+  affectedRows: bigint;
+
+  /**
+   * @generated from field: uint64 last_insert_id = 22;
+   */
+  lastInsertId: bigint;
+
+  /**
+   * MySQL and MariaDB: query, stmt_prepare, stmt_execute, init_db, …
+   *
+   * @generated from field: string command = 23;
+   */
+  command: string;
+
+  /**
+   * among the statements of one message or packet, from 0
+   *
+   * @generated from field: uint32 place = 24;
+   */
+  place: number;
+
+  /**
+   * PostgreSQL: the portal stopped at its row limit; rows and duration are not known
+   *
+   * @generated from field: bool suspended = 25;
+   */
+  suspended: boolean;
+
+  /**
+   * `sql` is not the whole text; `sql_bytes` is its length, 0 where not known
+   *
+   * @generated from field: bool cut = 26;
+   */
+  cut: boolean;
 };
 
 /**
@@ -1328,6 +1393,199 @@ export declare type Observation = Message<"dbwitness.v1.Observation"> & {
  * Use `create(ObservationSchema)` to create a new message.
  */
 export declare const ObservationSchema: GenMessage<Observation>;
+
+/**
+ * A session of the server, as the probe sees it. Its statements carry the same Origin.
+ *
+ * @generated from message dbwitness.v1.ObservedSession
+ */
+export declare type ObservedSession = Message<"dbwitness.v1.ObservedSession"> & {
+  /**
+   * @generated from field: dbwitness.v1.ObservedSession.Kind kind = 1;
+   */
+  kind: ObservedSession_Kind;
+
+  /**
+   * @generated from field: string database_name = 2;
+   */
+  databaseName: string;
+
+  /**
+   * @generated from field: string user_name = 3;
+   */
+  userName: string;
+
+  /**
+   * @generated from field: string client_address = 4;
+   */
+  clientAddress: string;
+
+  /**
+   * @generated from field: uint32 client_port = 5;
+   */
+  clientPort: number;
+
+  /**
+   * @generated from field: string application_name = 6;
+   */
+  applicationName: string;
+
+  /**
+   * @generated from field: uint32 pid = 7;
+   */
+  pid: number;
+
+  /**
+   * @generated from field: string process_name = 8;
+   */
+  processName: string;
+
+  /**
+   * @generated from field: string detail = 9;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message dbwitness.v1.ObservedSession.
+ * Use `create(ObservedSessionSchema)` to create a new message.
+ */
+export declare const ObservedSessionSchema: GenMessage<ObservedSession>;
+
+/**
+ * @generated from enum dbwitness.v1.ObservedSession.Kind
+ */
+export enum ObservedSession_Kind {
+  /**
+   * @generated from enum value: KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: KIND_OPENED = 1;
+   */
+  OPENED = 1,
+
+  /**
+   * it was there when the probe came
+   *
+   * @generated from enum value: KIND_FOUND = 2;
+   */
+  FOUND = 2,
+
+  /**
+   * @generated from enum value: KIND_CLOSED = 3;
+   */
+  CLOSED = 3,
+
+  /**
+   * another user, by COM_CHANGE_USER
+   *
+   * @generated from enum value: KIND_CHANGED = 4;
+   */
+  CHANGED = 4,
+}
+
+/**
+ * Describes the enum dbwitness.v1.ObservedSession.Kind.
+ */
+export declare const ObservedSession_KindSchema: GenEnum<ObservedSession_Kind>;
+
+/**
+ * PostgreSQL wrote the commit or abort record of a transaction: where, for the change stream.
+ *
+ * @generated from message dbwitness.v1.TransactionEnded
+ */
+export declare type TransactionEnded = Message<"dbwitness.v1.TransactionEnded"> & {
+  /**
+   * @generated from field: uint64 xid = 1;
+   */
+  xid: bigint;
+
+  /**
+   * end of the record
+   *
+   * @generated from field: uint64 lsn = 2;
+   */
+  lsn: bigint;
+
+  /**
+   * @generated from field: bool aborted = 3;
+   */
+  aborted: boolean;
+
+  /**
+   * the record's own time
+   *
+   * @generated from field: uint64 ended_us = 4;
+   */
+  endedUs: bigint;
+};
+
+/**
+ * Describes the message dbwitness.v1.TransactionEnded.
+ * Use `create(TransactionEndedSchema)` to create a new message.
+ */
+export declare const TransactionEndedSchema: GenMessage<TransactionEnded>;
+
+/**
+ * A server that the probe attached to, or that is gone.
+ *
+ * @generated from message dbwitness.v1.ServerObserved
+ */
+export declare type ServerObserved = Message<"dbwitness.v1.ServerObserved"> & {
+  /**
+   * path of the binary, as its own container sees it
+   *
+   * @generated from field: string program = 1;
+   */
+  program: string;
+
+  /**
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * @generated from field: string build_id = 3;
+   */
+  buildId: string;
+
+  /**
+   * PostgreSQL's, or MySQL's server_uuid; empty where there is none
+   *
+   * @generated from field: string system_identifier = 4;
+   */
+  systemIdentifier: string;
+
+  /**
+   * @generated from field: uint32 pid = 5;
+   */
+  pid: number;
+
+  /**
+   * @generated from field: string data_directory = 6;
+   */
+  dataDirectory: string;
+
+  /**
+   * @generated from field: bool gone = 7;
+   */
+  gone: boolean;
+
+  /**
+   * last part of its control group, where that names one
+   *
+   * @generated from field: string container = 8;
+   */
+  container: string;
+};
+
+/**
+ * Describes the message dbwitness.v1.ServerObserved.
+ * Use `create(ServerObservedSchema)` to create a new message.
+ */
+export declare const ServerObservedSchema: GenMessage<ServerObserved>;
 
 /**
  * @generated from message dbwitness.v1.Column
