@@ -21,8 +21,7 @@ beforeAll(async () => {
 afterAll(() => closeStore());
 
 /** Stands for the codec's derivation, which this folder may not import: another function of the secret. */
-const publicKey = (secret: Uint8Array): Uint8Array =>
-  createHash('sha256').update('key').update(secret).digest();
+const publicKey = (secret: string): Uint8Array => createHash('sha256').update('key').update(secret).digest();
 const ALL_ON: MysqlMethods = { native: true, ed25519PublicKey: publicKey };
 
 const hour = 3_600_000_000;
@@ -122,7 +121,7 @@ describe('mysql_native_password and client_ed25519', () => {
   const open = (mysqlMethods: MysqlMethods): Promise<AccessBench> => openAccess(store, { mysqlMethods });
   const expected = (secret: string) => ({
     native: twice('sha1', secret),
-    ed25519: Buffer.from(publicKey(Buffer.from(secret))),
+    ed25519: Buffer.from(publicKey(secret)),
   });
 
   test('verifiers are made with each new secret while they are on, sealed, and given only then', async () => {

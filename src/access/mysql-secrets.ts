@@ -26,7 +26,7 @@ export interface MysqlMethods {
   /** mysql_native_password is switched on. */
   readonly native: boolean;
   /** The 32-byte public key that client_ed25519 derives from a secret (a codec's); `null`: switched off. */
-  readonly ed25519PublicKey: ((secret: Uint8Array) => Uint8Array) | null;
+  readonly ed25519PublicKey: ((secret: string) => Uint8Array) | null;
 }
 
 export const NO_STORED_METHODS: MysqlMethods = { native: false, ed25519PublicKey: null };
@@ -67,7 +67,7 @@ export class MysqlSecrets {
       this.#vault.seal(plain, credentialUid, field);
     return {
       mysql_native: native ? seal(twice('sha1', bytes), 'mysql_native') : null,
-      mysql_ed25519: ed25519PublicKey === null ? null : seal(ed25519PublicKey(bytes), 'mysql_ed25519'),
+      mysql_ed25519: ed25519PublicKey === null ? null : seal(ed25519PublicKey(secret), 'mysql_ed25519'),
     };
   }
 

@@ -6,7 +6,10 @@ describe('configuration', () => {
   it('has working defaults', () => {
     const config = readConfig({});
     expect(config.listenPostgres).toEqual({ host: '', port: 5434 });
+    expect(config.listenMysql).toEqual({ host: '', port: 3307 });
     expect(config.listenApi).toEqual({ host: '', port: 4200 });
+    expect(config.mysqlAuth).toEqual(['caching_sha2_password', 'mysql_clear_password']);
+    expect(config.mysqlProxyProtocolFrom).toEqual([]);
     expect(config.tls).toBe('on');
     expect(config.retentionDays).toBeNull();
   });
@@ -23,7 +26,11 @@ describe('configuration', () => {
   it.each([
     ['DBW_LISTEN_PG', '5434'],
     ['DBW_LISTEN_PG', 'host:99999'],
-    ['DBW_LISTEN_MYSQL', ':3307'],
+    ['DBW_LISTEN_MYSQL', '3307'],
+    ['DBW_LISTEN_ORA', ':1522'],
+    ['DBW_MYSQL_AUTH', 'caching_sha2_password,mysql_old_password'],
+    ['DBW_MYSQL_PROXY_PROTOCOL_FROM', '10.0.0.0/33'],
+    ['DBW_MYSQL_PROXY_PROTOCOL_FROM', 'balancer.internal'],
     ['DBW_TLS', 'yes'],
     ['DBW_MAX_STATEMENT_BYTES', '12'],
     ['DBW_RETENTION_DAYS', '0'],
@@ -32,6 +39,15 @@ describe('configuration', () => {
     ['DBW_JOURNAL_ENCRYPTION', 'true'],
   ])('refuses %s=%s and names it', (name, value) => {
     expect(() => readConfig({ [name]: value })).toThrow(/^DBW_[A-Z_]+: /);
+  });
+
+  it('reads lists', () => {
+    const config = readConfig({
+      DBW_MYSQL_AUTH: ' mysql_native_password , caching_sha2_password,',
+      DBW_MYSQL_PROXY_PROTOCOL_FROM: '192.0.2.1, 10.0.0.0/8,2001:db8::/32',
+    });
+    expect(config.mysqlAuth).toEqual(['caching_sha2_password', 'mysql_native_password']);
+    expect(config.mysqlProxyProtocolFrom).toEqual(['192.0.2.1', '10.0.0.0/8', '2001:db8::/32']);
   });
 
   it('is documented: every setting with its default and meaning', () => {

@@ -3,6 +3,7 @@
  * the start, and documented in docs/configuration.md from this table.
  */
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { homedir, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { AppError } from '../base/errors.ts';
@@ -14,6 +15,15 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** How clients of the MySQL listener may log in; in the order in which they are documented. */
+export const MYSQL_AUTH_METHODS = [
+  'caching_sha2_password',
+  'mysql_clear_password',
+  'client_ed25519',
+  'mysql_native_password',
+] as const;
+export type MysqlAuthMethod = (typeof MYSQL_AUTH_METHODS)[number];
+
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 
 export interface Config {
@@ -24,7 +34,11 @@ export interface Config {
   readonly node: string;
   /** `null`: that listener is off. */
   readonly listenPostgres: ListenAddress | null;
+  readonly listenMysql: ListenAddress | null;
   readonly listenApi: ListenAddress | null;
+  readonly mysqlAuth: readonly MysqlAuthMethod[];
+  /** Addresses and CIDR blocks of load balancers whose PROXY protocol header is believed. */
+  readonly mysqlProxyProtocolFrom: readonly string[];
   readonly key: string;
   readonly keyFile: string;
   readonly previousKeys: readonly string[];
@@ -67,8 +81,8 @@ export const SETTINGS: readonly SettingDoc[] = [
   { name: 'DBW_LISTEN_PG', default: ':5434', meaning: 'address of the PostgreSQL listener; empty: off' },
   {
     name: 'DBW_LISTEN_MYSQL',
-    default: '(off)',
-    meaning: 'reserved for the MySQL/MariaDB listener, which this version does not have',
+    default: ':3307',
+    meaning: 'address of the listener for MySQL and MariaDB; empty: off',
   },
   {
     name: 'DBW_LISTEN_ORA',
@@ -107,12 +121,26 @@ export const SETTINGS: readonly SettingDoc[] = [
   {
     name: 'DBW_CLIENT_CERT_LOGIN',
     default: 'off',
-    meaning: 'on: a verified certificate whose common name is the user needs no password',
+    meaning:
+      'on: at the PostgreSQL listener, a verified certificate whose common name is the user needs no password',
   },
   {
     name: 'DBW_CLEARTEXT_PASSWORDS',
     default: 'off',
-    meaning: 'on: inside TLS, ask for the password in clear (clients without SCRAM)',
+    meaning:
+      'on: at the PostgreSQL listener, inside TLS, ask for the password in clear (clients without SCRAM)',
+  },
+  {
+    name: 'DBW_MYSQL_AUTH',
+    default: 'caching_sha2_password,mysql_clear_password',
+    meaning:
+      'how clients of the MySQL listener may log in, comma-separated; also known: client_ed25519 and mysql_native_password, for clients that need them',
+  },
+  {
+    name: 'DBW_MYSQL_PROXY_PROTOCOL_FROM',
+    default: '',
+    meaning:
+      'addresses or CIDR blocks of load balancers in front of the MySQL listener whose PROXY protocol header is believed, comma-separated',
   },
   {
     name: 'DBW_MAX_STATEMENT_BYTES',
@@ -156,8 +184,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 /** Reads the configuration. @throws AppError `invalid` that names the variable and what it takes. */
 export function readConfig(env: Env): Config {
   refuseUnknown(env);
-  for (const name of ['DBW_LISTEN_MYSQL', 'DBW_LISTEN_ORA'])
-    if (env[name]) throw invalid(name, 'this version has no such listener; unset it');
+  if (env['DBW_LISTEN_ORA']) throw invalid('DBW_LISTEN_ORA', 'this version has no such listener; unset it');
   const cosigner = { url: env['DBW_COSIGNER_URL'] ?? '', key: env['DBW_COSIGNER_KEY'] ?? '' };
   if ((cosigner.url === '') !== (cosigner.key === ''))
     throw invalid('DBW_COSIGNER_KEY', 'set both DBW_COSIGNER_URL and DBW_COSIGNER_KEY, or none');
@@ -168,7 +195,10 @@ export function readConfig(env: Env): Config {
     logLevel: oneOf(env, 'DBW_LOG_LEVEL', LOG_LEVELS, 'info'),
     node: env['DBW_NODE'] || hostname(),
     listenPostgres: address(env, 'DBW_LISTEN_PG', ':5434'),
+    listenMysql: address(env, 'DBW_LISTEN_MYSQL', ':3307'),
     listenApi: address(env, 'DBW_LISTEN_API', ':4200'),
+    mysqlAuth: mysqlAuth(env),
+    mysqlProxyProtocolFrom: list(env['DBW_MYSQL_PROXY_PROTOCOL_FROM']).map(checkBlock),
     key: env['DBW_KEY'] ?? '',
     keyFile: env['DBW_KEYFILE'] ?? '',
     previousKeys: list(env['DBW_KEY_PREVIOUS']),
@@ -244,6 +274,26 @@ function list(text: string | undefined): string[] {
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '');
+}
+
+function mysqlAuth(env: Env): MysqlAuthMethod[] {
+  const known: readonly string[] = MYSQL_AUTH_METHODS;
+  const methods = list(env['DBW_MYSQL_AUTH'] || 'caching_sha2_password,mysql_clear_password');
+  const unknown = methods.find((method) => !known.includes(method));
+  if (unknown !== undefined)
+    throw invalid('DBW_MYSQL_AUTH', `"${unknown}" is none of ${MYSQL_AUTH_METHODS.join(', ')}`);
+  return MYSQL_AUTH_METHODS.filter((method) => methods.includes(method));
+}
+
+function checkBlock(block: string): string {
+  const [, base, bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(block) ?? [];
+  const version = isIP(base ?? '');
+  if (version === 0 || Number(bits ?? 0) > (version === 4 ? 32 : 128))
+    throw invalid(
+      'DBW_MYSQL_PROXY_PROTOCOL_FROM',
+      `"${block}" is neither an address nor a block; write 192.0.2.1 or 192.0.2.0/24`,
+    );
+  return block;
 }
 
 /** "host:port", ":port", "[::1]:port"; empty: off. */

@@ -45,6 +45,7 @@ async function up(options: UpOptions): Promise<RunningProcess> {
       ...Object.fromEntries(outer),
       DBW_DATA_DIR: options.dataDir,
       DBW_LISTEN_PG: `127.0.0.1:${options.pgPort ?? (await freePort())}`,
+      DBW_LISTEN_MYSQL: '',
       DBW_LISTEN_API: `127.0.0.1:${options.apiPort ?? (await freePort())}`,
       DBW_LOG_LEVEL: 'warn',
       ...options.env,
@@ -126,7 +127,7 @@ describe('a start that cannot be', () => {
   it.each<[Record<string, string>, string]>([
     [{ DBW_LISTEN_PGG: ':1' }, 'DBW_LISTEN_PGG: there is no such setting'],
     [{ DBW_LISTEN_PG: 'nonsense' }, 'DBW_LISTEN_PG: "nonsense" is not an address'],
-    [{ DBW_LISTEN_MYSQL: ':3307' }, 'DBW_LISTEN_MYSQL: this version has no such listener'],
+    [{ DBW_LISTEN_ORA: ':1522' }, 'DBW_LISTEN_ORA: this version has no such listener'],
     [{ DBW_KEY: 'short' }, 'DBW_KEY is not a key'],
     [{ DBW_DATA_DIR: join(scratch, 'x'.repeat(100)) }, 'the control socket '],
   ])('%j: exit code 1, and why', async (env, words) => {

@@ -109,10 +109,11 @@ export async function startDemo(env: Env, log: (line: string) => void): Promise<
   };
 }
 
-/** On loopback unless told otherwise: its passwords are written on the screen. */
+/** On loopback unless told otherwise: its passwords are written on the screen. Its sample is a PostgreSQL server. */
 function demoConfig(env: Env): Config {
   return readConfig({
     DBW_LISTEN_PG: '127.0.0.1:5434',
+    DBW_LISTEN_MYSQL: '',
     DBW_LISTEN_API: '127.0.0.1:4200',
     DBW_LOG_LEVEL: 'warn',
     ...env,

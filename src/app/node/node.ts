@@ -24,6 +24,7 @@ import { AppError, messageOf, systemErrorCode } from '../../base/errors.ts';
 import { JournalReader } from '../../journal/reader.ts';
 import { applyRetention } from '../../store/partitions.ts';
 import { openStore, type Store } from '../../store/store.ts';
+import { ed25519PublicKey } from '../../wire/mysql/ed25519.ts';
 import { type Config, packageVersion } from '../config.ts';
 import type { ListenerAddress } from '../relay/protocol.ts';
 import { NodeJournalReads } from './journal-reads.ts';
@@ -97,6 +98,12 @@ async function construct(
     clock: systemClock,
     vault,
     journal: relay,
+    options: {
+      mysqlMethods: {
+        native: config.mysqlAuth.includes('mysql_native_password'),
+        ed25519PublicKey: config.mysqlAuth.includes('client_ed25519') ? ed25519PublicKey : null,
+      },
+    },
     onBackgroundError: (error) => logger.warn({ part: 'access' }, messageOf(error)),
   });
   started.push(() => access.close());
@@ -138,6 +145,12 @@ function relaySettings(
     cosigner: config.cosignerUrl === '' ? null : { url: config.cosignerUrl, key: config.cosignerKey },
     driver: config.reactor,
     listenPostgres: config.listenPostgres,
+    listenMysql: config.listenMysql,
+    mysql: {
+      methods: config.mysqlAuth,
+      proxyProtocolFrom: config.mysqlProxyProtocolFrom,
+      keyFolder: paths.tls,
+    },
     maxStatementBytes: config.maxStatementBytes,
     allowCleartext: config.cleartextPasswords,
     requireTls: config.tls === 'required',

@@ -1,3 +1,5 @@
+import type { MysqlAuthMethod } from '../config.ts';
+
 /** What the node's process tells the relay's at its start; plain JSON. */
 export interface RelaySettings {
   readonly node: string;
@@ -10,6 +12,15 @@ export interface RelaySettings {
   readonly cosigner: { readonly url: string; readonly key: string } | null;
   readonly driver: 'auto' | 'epoll' | 'node';
   readonly listenPostgres: { readonly host: string; readonly port: number } | null;
+  readonly listenMysql: { readonly host: string; readonly port: number } | null;
+  readonly mysql: {
+    /** The authentication methods that are offered. */
+    readonly methods: readonly MysqlAuthMethod[];
+    /** Addresses and CIDR blocks whose PROXY protocol header is believed. */
+    readonly proxyProtocolFrom: readonly string[];
+    /** Where the RSA key pair of caching_sha2_password is kept. */
+    readonly keyFolder: string;
+  };
   readonly maxStatementBytes: number;
   readonly allowCleartext: boolean;
   readonly requireTls: boolean;

@@ -94,7 +94,12 @@ function shownAddress({ host, port }: ListenAddress): string {
 /** DBW_RUN_MODE=test: for tests of programs that use dbwitness. On loopback only, and nothing is kept. */
 function testDefaults(env: Env): Env {
   if (env['DBW_RUN_MODE'] !== 'test') return env;
-  return { DBW_LISTEN_PG: '127.0.0.1:5434', DBW_LISTEN_API: '127.0.0.1:4200', ...env };
+  return {
+    DBW_LISTEN_PG: '127.0.0.1:5434',
+    DBW_LISTEN_MYSQL: '127.0.0.1:3307',
+    DBW_LISTEN_API: '127.0.0.1:4200',
+    ...env,
+  };
 }
 
 async function scratchFolder(env: Env): Promise<string | null> {
