@@ -292,7 +292,8 @@ export function decodeExecute(
   view.flags = reader.uint8();
   reader.take(4);
   const attributes = (capabilities.flags & Capability.QUERY_ATTRIBUTES) !== 0;
-  const counted = attributes && (view.flags & PARAMETER_COUNT_AVAILABLE) !== 0;
+  // Measured with MySQL 9.7: a statement with parameters has the count even without the flag.
+  const counted = attributes && (parameterCount > 0 || (view.flags & PARAMETER_COUNT_AVAILABLE) !== 0);
   let count = parameterCount;
   if (counted) count = reader.lenenc();
   if (count < parameterCount) throw malformed('COM_STMT_EXECUTE', `${count} of ${parameterCount} parameters`);
@@ -382,7 +383,7 @@ export interface Execute {
   readonly newTypes: boolean;
 }
 
-/** COM_STMT_EXECUTE; the count is written when its flag says so. */
+/** COM_STMT_EXECUTE; with CLIENT_QUERY_ATTRIBUTES the count is written where there are parameters, or its flag is set. */
 export function encodeExecute(out: ByteWriter, message: Execute, capabilities: Capabilities): void {
   const attributes = (capabilities.flags & Capability.QUERY_ATTRIBUTES) !== 0;
   const { parameters } = message;
@@ -391,7 +392,8 @@ export function encodeExecute(out: ByteWriter, message: Execute, capabilities: C
   writeU32(out, message.statementId);
   out.u8(message.flags);
   writeU32(out, 1);
-  if (attributes && (message.flags & PARAMETER_COUNT_AVAILABLE) !== 0) writeLenenc(out, parameters.length);
+  if (attributes && (parameters.length > 0 || (message.flags & PARAMETER_COUNT_AVAILABLE) !== 0))
+    writeLenenc(out, parameters.length);
   if (parameters.length > 0) {
     if (message.newTypes) writeParameters(out, parameters, attributes);
     else {
