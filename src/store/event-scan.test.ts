@@ -149,7 +149,7 @@ describe('scanned events', () => {
       payload.raw(one);
     }
     const seen: number[] = [];
-    const block = { index: 1, firstSeq: 10, count: 4, payload: payload.copy() };
+    const block = { index: 1, firstSeq: 10, count: 4, lastUs: 3, payload: payload.copy() };
     expect(scanBlock(block, 12, (event) => seen.push(event.seq, event.atUs))).toBe(4);
     expect(seen).toEqual([12, 2, 13, 3]);
     const cut = { ...block, payload: payload.copy().subarray(0, -1) };

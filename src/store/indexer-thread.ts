@@ -12,6 +12,7 @@ import { type MessagePort, parentPort, Worker, workerData } from 'node:worker_th
 import { assert } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
+import { Courtesy } from './courtesy.ts';
 import { JournalReader } from '../journal/reader.ts';
 import { type IndexerStatus, runIndexer } from './indexer.ts';
 import type { StatementDecoder } from './statement-decoder.ts';
@@ -56,6 +57,7 @@ export async function serveIndexer(decoder: StatementDecoder): Promise<void> {
       journalName,
       decoder,
       clock: systemClock,
+      courtesy: new Courtesy(),
       signal: stop.signal,
       onStatus: (status) => tell.changed(status),
     });

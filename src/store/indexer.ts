@@ -14,6 +14,7 @@
 import { crc32 } from 'node:zlib';
 import type { Clock } from '../base/clock.ts';
 import { AppError, isAppError, messageOf } from '../base/errors.ts';
+import type { Courtesy } from './courtesy.ts';
 import { isRetryable } from './errors.ts';
 import { BODY_JOURNAL_OPENED, type TranslatorCounters, Translator } from './translate.ts';
 import { type ScannedEvent, scanBlock } from './event-scan.ts';
@@ -73,6 +74,8 @@ export interface IndexerOptions {
   /** Ends the run once everything before this position is indexed. */
   readonly untilSeq?: number;
   readonly limits?: Partial<IndexerLimits>;
+  /** Gives way to others who need the machine; without it, the run is as fast as it can be. */
+  readonly courtesy?: Courtesy;
   readonly onStatus?: (status: IndexerStatus) => void;
 }
 
@@ -95,6 +98,8 @@ class Indexer {
   /** Where the batch that is collected starts, and where it ends. */
   #fromSeq = 0;
   #toSeq = 0;
+  /** Time of the last event that was read. */
+  #lastUs = 0;
   #writing: Promise<void> | null = null;
   #mustReset = false;
   #maintainAt: number = MIN_INTERVAL;
@@ -212,9 +217,18 @@ class Indexer {
         next = nextOf(blocks);
         if (this.#full()) await this.#flush();
       }
+      if (this.#events.length === 0) await this.#giveWay();
       if (this.#ended()) end.abort();
     }
     await this.#flush();
+  }
+
+  /** Called when everything that was read is on its way to the store. */
+  async #giveWay(): Promise<void> {
+    const { courtesy, clock, signal } = this.#options;
+    if (courtesy === undefined || this.#status.state !== 'running') return;
+    const pauseMs = courtesy.pauseMs((clock.wallUs() - this.#lastUs) / 1000);
+    if (pauseMs >= 1) await pause(pauseMs, signal);
   }
 
   /** The next block; or `due` when the time is up, `written` when the write that was under way is done. */
@@ -265,6 +279,7 @@ class Indexer {
     if (endSeq <= this.#toSeq) return;
     this.#bytes += block.payload.length;
     this.#toSeq = endSeq;
+    this.#lastUs = block.lastUs;
     this.#blocks.push({ mark, endSeq });
   }
 

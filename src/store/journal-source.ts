@@ -5,6 +5,8 @@ export interface JournalBlock {
   readonly index: number;
   readonly firstSeq: number;
   readonly count: number;
+  /** Time of its last event, wall-clock microseconds. */
+  readonly lastUs: number;
   readonly payload: Uint8Array;
 }
 

@@ -37,6 +37,7 @@ export class MemoryJournal implements JournalSource, BlockReader {
       index: this.all.length,
       firstSeq: this.nextSeq - this.#openCount,
       count: this.#openCount,
+      lastUs: 0,
       payload: this.#open.copy(),
     });
     this.#open.reset();

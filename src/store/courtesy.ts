@@ -1,0 +1,104 @@
+/**
+ * When the index gives way. Recording must keep up with the traffic; the index need not: it can be made from the journal
+ * at any time. So while others use more than half of the machine, the indexer takes a small share of a core only, and
+ * falls behind; when it is {@link MAX_LAG_MS} behind, it works as fast as it can, since search must not wait for ever.
+ *
+ * A low priority alone does not do it: where each session or service is a scheduling group of its own (autogroup,
+ * cgroups), the kernel weighs groups first, and a thread that is alone in its group gets the group's whole share.
+ */
+import { cpus } from 'node:os';
+
+/** An index further behind than this is caught up at full speed. */
+export const MAX_LAG_MS = 30_000;
+/** Share of one core that the indexer takes while others need the machine. */
+const SHARE = 0.05;
+const MAX_PAUSE_MS = 2_000;
+/** The store's thread works about as long as the indexer's own. */
+const BOTH_THREADS = 2;
+/** The load is looked at over at least this long. */
+const LOOK_MS = 50;
+
+/** Processor time since the machine's start, in milliseconds, over all cores. */
+export interface ProcessorTimes {
+  readonly idleMs: number;
+  readonly totalMs: number;
+  readonly cores: number;
+}
+
+export interface CourtesySources {
+  /** Monotonic milliseconds. */
+  now(): number;
+  machine(): ProcessorTimes;
+  /** Processor time of this whole process, milliseconds. */
+  ownMs(): number;
+  /** Processor time of the calling thread, milliseconds. */
+  threadMs(): number;
+}
+
+export const systemSources: CourtesySources = {
+  now: () => performance.now(),
+  machine: () => {
+    let idleMs = 0;
+    let totalMs = 0;
+    const all = cpus();
+    for (const { times } of all) {
+      idleMs += times.idle;
+      totalMs += times.idle + times.user + times.nice + times.sys + times.irq;
+    }
+    return { idleMs, totalMs, cores: all.length };
+  },
+  ownMs: () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  },
+  threadMs: () => {
+    const { user, system } = process.threadCpuUsage();
+    return (user + system) / 1000;
+  },
+};
+
+export class Courtesy {
+  readonly #sources: CourtesySources;
+  #lookedAt: number;
+  #machine: ProcessorTimes;
+  #ownMs: number;
+  #threadMs: number;
+  #busy = false;
+
+  constructor(sources: CourtesySources = systemSources) {
+    this.#sources = sources;
+    this.#lookedAt = sources.now();
+    this.#machine = sources.machine();
+    this.#ownMs = sources.ownMs();
+    this.#threadMs = sources.threadMs();
+  }
+
+  /**
+   * How long to wait before the next piece of work, in milliseconds.
+   *
+   * @param lagMs age of the oldest event that is not indexed.
+   */
+  pauseMs(lagMs: number): number {
+    this.#look();
+    const thread = this.#sources.threadMs();
+    const worked = (thread - this.#threadMs) * BOTH_THREADS;
+    this.#threadMs = thread;
+    if (!this.#busy || lagMs >= MAX_LAG_MS) return 0;
+    return Math.min(MAX_PAUSE_MS, worked * (1 / SHARE - 1));
+  }
+
+  /** What others left of the machine since the last look: what was idle, and what we ourselves used. */
+  #look(): void {
+    const now = this.#sources.now();
+    if (now - this.#lookedAt < LOOK_MS) return;
+    const machine = this.#sources.machine();
+    const own = this.#sources.ownMs();
+    const total = machine.totalMs - this.#machine.totalMs;
+    const room = machine.idleMs - this.#machine.idleMs + (own - this.#ownMs);
+    // Half of the machine, or two cores of a large one.
+    if (total > 0) this.#busy = room / total < Math.min(0.5, 2 / machine.cores);
+    this.#lookedAt = now;
+    this.#machine = machine;
+    this.#ownMs = own;
+  }
+}
