@@ -69,6 +69,8 @@ function recordingView(options: RecordingOptions): Recording {
     fail_open: options.failOpen,
     allow_replication: options.allowReplication,
     label_application_name: options.labelApplicationName,
+    allow_local_infile: options.allowLocalInfile,
+    statement_comment: options.statementComment,
   };
 }
 

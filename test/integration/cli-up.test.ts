@@ -151,7 +151,7 @@ describe('signals', () => {
   it('SIGTERM lets a running statement finish; a second one does not wait, and nothing is lost', {
     timeout: 180_000,
   }, async () => {
-    const node = new Dbwitness(await freePort(), await freePort(), {});
+    const node = new Dbwitness(await freePort(), await freePort(), 0, {});
     await node.start();
     const access = await node.grantAccess(server);
     const connect = async (): Promise<pg.Client> => {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { freePort } from '../../src/app/demo/embedded-postgres.ts';
+import type { MysqlServer } from './mysql.ts';
 import type { PgTarget } from './pgbench.ts';
 import type { PostgresServer } from './postgres.ts';
 import { isRunning, killTree, processTree, type RunningProcess, startProcess } from './processes.ts';
@@ -23,6 +24,8 @@ export interface DbwitnessOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** A folder to keep; default a temporary one, removed by `stop`. */
   readonly dataDir?: string;
+  /** Opens the listener for MySQL and MariaDB, at {@link Dbwitness.mysqlPort}. Default: off. */
+  readonly mysql?: boolean;
   /** Default 180 s: the embedded store starts slowly on a loaded machine. */
   readonly startTimeoutMs?: number;
 }
@@ -57,6 +60,8 @@ export class Dbwitness {
   readonly host = '127.0.0.1';
   readonly pgPort: number;
   readonly apiPort: number;
+  /** 0: the listener is off. */
+  readonly mysqlPort: number;
   readonly env: Readonly<Record<string, string>>;
   readonly #startTimeoutMs: number;
   readonly #removeData: boolean;
@@ -64,8 +69,9 @@ export class Dbwitness {
   #token = '';
   #names = 0;
 
-  constructor(pgPort: number, apiPort: number, options: DbwitnessOptions) {
+  constructor(pgPort: number, apiPort: number, mysqlPort: number, options: DbwitnessOptions) {
     this.pgPort = pgPort;
+    this.mysqlPort = mysqlPort;
     this.apiPort = apiPort;
     this.#startTimeoutMs = options.startTimeoutMs ?? 180_000;
     this.#removeData = options.dataDir === undefined;
@@ -76,7 +82,7 @@ export class Dbwitness {
       DBW_DATA_DIR: this.dataDir,
       DBW_LISTEN_PG: `127.0.0.1:${pgPort}`,
       DBW_LISTEN_API: `127.0.0.1:${apiPort}`,
-      DBW_LISTEN_MYSQL: '',
+      DBW_LISTEN_MYSQL: mysqlPort === 0 ? '' : `127.0.0.1:${mysqlPort}`,
       DBW_LISTEN_ORA: '',
       DBW_ADMIN_PASSWORD: ADMIN_PASSWORD,
       DBW_LOG_LEVEL: 'warn',
@@ -211,17 +217,17 @@ export class Dbwitness {
 
   /** A database on `server`, logged in to as its superuser over TCP unless told otherwise. */
   async createDatabase(
-    server: PostgresServer,
+    server: PostgresServer | MysqlServer,
     fields: Readonly<Record<string, unknown>> = {},
   ): Promise<ApiObject & { readonly name: string }> {
     const name = typeof fields['name'] === 'string' ? fields['name'] : `target${++this.#names}`;
     const database = await this.api('POST', '/databases', {
       name,
       description: '',
-      protocol: 'postgres',
+      protocol: 'family' in server ? server.family : 'postgres',
       host: server.host,
       port: server.port,
-      database_name: 'postgres',
+      database_name: 'family' in server ? 'test' : 'postgres',
       username: server.user,
       password: server.password,
       ssl_mode: 'disable',
@@ -247,7 +253,7 @@ export class Dbwitness {
 
   /** A new user with a grant on a new database on `server`, ready to connect with. */
   async grantAccess(
-    server: PostgresServer,
+    server: PostgresServer | MysqlServer,
     fields: {
       readonly database?: Readonly<Record<string, unknown>>;
       readonly grant?: Readonly<Record<string, unknown>>;
@@ -258,7 +264,7 @@ export class Dbwitness {
     const grant = await this.createGrant(user.uid, database.uid, fields.grant);
     return {
       host: this.host,
-      port: this.pgPort,
+      port: 'family' in server ? this.mysqlPort : this.pgPort,
       user: user.username,
       password: user.password,
       database: database.name,
@@ -295,7 +301,8 @@ export class Dbwitness {
 
 /** Starts a dbwitness and waits until it is ready. */
 export async function startDbwitness(options: DbwitnessOptions = {}): Promise<Dbwitness> {
-  const node = new Dbwitness(await freePort(), await freePort(), options);
+  const mysqlPort = options.mysql === true ? await freePort() : 0;
+  const node = new Dbwitness(await freePort(), await freePort(), mysqlPort, options);
   await node.start();
   return node;
 }

@@ -30,10 +30,21 @@ const recording = {
   capture_bytes: bytes,
   capture_copy_bytes: bytes,
   capture_parameter_bytes: bytes,
-  xid_probe: Type.Boolean({ description: 'ask the server for the transaction id behind writes' }),
+  xid_probe: Type.Boolean({
+    description: 'PostgreSQL: ask the server for the transaction id behind writes',
+  }),
   fail_open: Type.Boolean({ description: 'forward even when the journal fails' }),
-  allow_replication: Type.Boolean(),
-  label_application_name: Type.Boolean({ description: 'put the person’s name into application_name' }),
+  allow_replication: Type.Boolean({ description: 'PostgreSQL: allow replication connections' }),
+  label_application_name: Type.Boolean({
+    description: 'PostgreSQL: put the person’s name into application_name',
+  }),
+  allow_local_infile: Type.Boolean({
+    description: 'MySQL, MariaDB: LOAD DATA LOCAL is let through; its data is recorded',
+  }),
+  statement_comment: Type.Boolean({
+    description:
+      'MySQL, MariaDB: put a comment with the statement’s id into its text, for the binary log’s rows_query events',
+  }),
 };
 
 export const Recording = Type.Object(recording);
@@ -49,7 +60,12 @@ export const Database = Type.Object({
   created_at: Time,
   updated_at: Time,
   server_uid: Type.Optional(Uid),
-  host: Type.Optional(Type.String()),
+  host: Type.Optional(
+    Type.String({
+      description:
+        'host name, address, or absolute path: of a Unix socket’s folder (PostgreSQL) or of the socket (MySQL, MariaDB)',
+    }),
+  ),
   port: Type.Optional(Type.Integer()),
   database_name: Type.Optional(Type.String({ description: 'its name on the server' })),
   username: Type.Optional(Type.String({ description: 'the upstream login' })),
@@ -72,7 +88,13 @@ const optional = {
       description: 'postgresql is another word for postgres',
     }),
   ),
-  port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
+  port: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 65_535,
+      description: 'default: the protocol’s own: 5432 for postgres, 3306 for mysql and mariadb',
+    }),
+  ),
   password: Type.Optional(Type.String({ maxLength: 1024, description: 'sealed at rest, never shown' })),
   ssl_mode: Type.Optional(SslMode),
   ssl_ca: Type.Optional(pem),

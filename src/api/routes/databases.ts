@@ -114,6 +114,8 @@ function recording(body: NonNullable<DatabaseUpdate['recording']>): RecordingSet
     failOpen: body.fail_open,
     allowReplication: body.allow_replication,
     labelApplicationName: body.label_application_name,
+    allowLocalInfile: body.allow_local_infile,
+    statementComment: body.statement_comment,
   } satisfies RecordingSettings;
   // What was not sent must not hide what was set before.
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));

@@ -7,6 +7,8 @@ import { findDatabase } from '../names.ts';
 import type { Column } from '../output.ts';
 import { readPassword, readText, type SecretOptions } from '../secrets.ts';
 
+const HOST = 'host name, address, or a Unix socket: its folder (PostgreSQL) or itself (MySQL, MariaDB)';
+
 const COLUMNS: readonly Column<Database>[] = [
   { title: 'DATABASE', value: (database) => database.name },
   { title: 'PROTOCOL', value: (database) => database.protocol },
@@ -39,6 +41,8 @@ interface Fields extends SecretOptions {
   readonly failOpen?: string;
   readonly replication?: string;
   readonly labelApplicationName?: string;
+  readonly localInfile?: string;
+  readonly statementComment?: string;
 }
 
 export function addDatabaseCommands({ program, action }: Commands): void {
@@ -51,7 +55,7 @@ export function addDatabaseCommands({ program, action }: Commands): void {
   const add = database
     .command('add <name>')
     .description('create a database: the name people connect to, and the server and account behind it')
-    .requiredOption('--host <host>', 'host name, address, or folder of a Unix socket')
+    .requiredOption('--host <host>', HOST)
     .requiredOption('--dbname <name>', 'name of the database on the server')
     .requiredOption('--username <name>', 'account on the server');
   options(add).action(action<Fields>(create));
@@ -59,7 +63,7 @@ export function addDatabaseCommands({ program, action }: Commands): void {
     .command('set <database>')
     .description('change a database; counts for new sessions')
     .option('--name <name>', 'another name to connect to')
-    .option('--host <host>', 'host name, address, or folder of a Unix socket')
+    .option('--host <host>', HOST)
     .option('--dbname <name>', 'name of the database on the server')
     .option('--username <name>', 'account on the server');
   options(set).action(action<Fields>(update));
@@ -74,14 +78,14 @@ function options(command: Command): Command {
     new Option(flags, text).choices(choices);
   const onOff = (flags: string, text: string): Option => choice(flags, text, ['on', 'off']);
   return command
-    .option('--port <port>', 'port (default: 5432)')
+    .option('--port <port>', 'port (default: 5432 for postgres, 3306 for mysql and mariadb)')
     .option(
       '--password-stdin',
       'read the account’s password from standard input (without echo on a terminal)',
     )
     .option('--password-file <file>', 'read the account’s password from the first line of a file')
     .option('--description <text>', 'what it is for')
-    .addOption(choice('--protocol <protocol>', 'what the server speaks', ['postgres']))
+    .addOption(choice('--protocol <protocol>', 'what the server speaks', ['postgres', 'mysql', 'mariadb']))
     .addOption(
       choice('--ssl-mode <mode>', 'TLS to the server', [
         'disable',
@@ -99,10 +103,16 @@ function options(command: Command): Command {
     .option('--capture-bytes <size>', 'result bytes recorded per statement')
     .option('--capture-copy-bytes <size>', 'COPY data recorded per statement')
     .option('--capture-parameter-bytes <size>', 'parameters recorded per execution')
-    .addOption(onOff('--xid-probe <on|off>', 'ask the server for the transaction id behind writes'))
+    .addOption(onOff('--xid-probe <on|off>', 'PostgreSQL: ask for the transaction id behind writes'))
     .addOption(onOff('--fail-open <on|off>', 'forward even when the journal fails'))
-    .addOption(onOff('--replication <on|off>', 'allow replication connections'))
-    .addOption(onOff('--label-application-name <on|off>', 'put the person’s name into application_name'));
+    .addOption(onOff('--replication <on|off>', 'PostgreSQL: allow replication connections'))
+    .addOption(
+      onOff('--label-application-name <on|off>', 'PostgreSQL: put the person’s name into application_name'),
+    )
+    .addOption(onOff('--local-infile <on|off>', 'MySQL: let LOAD DATA LOCAL through, its data recorded'))
+    .addOption(
+      onOff('--statement-comment <on|off>', 'MySQL: name each statement in a comment, for the binary log'),
+    );
 }
 
 async function list(context: Context): Promise<void> {
@@ -176,6 +186,8 @@ async function bodyOf(context: Context, options: Fields): Promise<Record<string,
     fail_open: onOff(options.failOpen),
     allow_replication: onOff(options.replication),
     label_application_name: onOff(options.labelApplicationName),
+    allow_local_infile: onOff(options.localInfile),
+    statement_comment: onOff(options.statementComment),
   });
   return known({
     name: options.name,
