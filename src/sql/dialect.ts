@@ -25,10 +25,21 @@ export interface LexicalSettings {
   /** PostgreSQL's `standard_conforming_strings`, as the server last reported it. */
   readonly standardConformingStrings: boolean;
   /**
-   * PostgreSQL's `client_encoding`, as the server last reported it ("UTF8", "SJIS"). In some encodings the second byte
-   * of a character looks like a backslash or a letter.
+   * PostgreSQL's `client_encoding`, as the server last reported it ("UTF8", "SJIS"); MySQL's `character_set_client`
+   * ("utf8mb4", "gbk"; '' when it is not known). In some encodings the second byte of a character looks like a backslash
+   * or a letter.
    */
   readonly clientEncoding: string;
+  /**
+   * MySQL's `sql_mode`, only when it is certain for this very text. Absent or `null`: every quoting that a mode may bring
+   * is considered, and what any of them may do counts.
+   */
+  readonly sqlMode?: string | null;
+  /**
+   * MySQL's or MariaDB's version as versioned comments count (90704, 101119). It tells how a text is most likely read;
+   * the other way counts as well. Absent: the newest.
+   */
+  readonly serverVersion?: number;
 }
 
 export const defaultLexicalSettings: LexicalSettings = {

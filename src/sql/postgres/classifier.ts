@@ -15,10 +15,11 @@
  */
 import { limits } from '../../base/limits.ts';
 import type { Classification } from '../../model/statement.ts';
+import { ByteCache, hashBytes } from '../cache.ts';
 import type { LexicalSettings } from '../dialect.ts';
-import { ByteCache, hashBytes } from './cache.ts';
+import { unparsed } from '../unparsed.ts';
 import { isAsciiSafe, maskMultibyte } from './encoding.ts';
-import { type Facts, unparsed } from './facts.ts';
+import type { Facts } from './facts.ts';
 import type { ParserInstance } from './instance.ts';
 import { judge } from './judge.ts';
 import { Lexer, Token } from './lexer.ts';

@@ -5,16 +5,17 @@
 import { limits } from '../../base/limits.ts';
 import type { Classification, StatementSpan } from '../../model/statement.ts';
 import { defaultLexicalSettings, type LexicalSettings, type Redaction, type SqlDialect } from '../dialect.ts';
+import type { WorkerPoolOptions } from '../worker-pool.ts';
 import { Classifier } from './classifier.ts';
 import { isAsciiSafe } from './encoding.ts';
 import { READ_ONLY_OIDS } from './functions.ts';
 import { ParserInstance } from './instance.ts';
-import { ParserPool, type ParserPoolOptions } from './parser-pool.ts';
+import { ParserPool } from './parser-pool.ts';
 import { Redactor } from './redact.ts';
 import { split } from './split.ts';
 
 /** Loads the parser (about 30 ms); everything but `classifyLong` is synchronous afterwards. */
-export async function loadPostgresDialect(pool: Partial<ParserPoolOptions> = {}): Promise<PostgresDialect> {
+export async function loadPostgresDialect(pool: Partial<WorkerPoolOptions> = {}): Promise<PostgresDialect> {
   return new PostgresDialect(await ParserInstance.load(), new ParserPool(pool));
 }
 

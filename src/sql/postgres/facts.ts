@@ -75,22 +75,3 @@ export class Facts {
     };
   }
 }
-
-export function unparsed(because: string): Classification {
-  return {
-    parsed: false,
-    verb: '',
-    writes: false,
-    ddl: false,
-    copy: false,
-    serverFiles: false,
-    escapesReadOnly: false,
-    resets: false,
-    opaque: false,
-    because,
-    tables: [],
-    prepares: '',
-    executes: '',
-    transaction: 'none',
-  };
-}

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { limits } from '../../base/limits.ts';
 import { defaultLexicalSettings } from '../dialect.ts';
-import { ByteCache, hashBytes } from './cache.ts';
+import { ByteCache, hashBytes } from '../cache.ts';
 import { Classifier } from './classifier.ts';
 import { loadPostgresDialect, type PostgresDialect } from './dialect.ts';
 import { ParserInstance } from './instance.ts';
