@@ -24,6 +24,8 @@ export interface RecordedRows {
   readonly rows: readonly (readonly unknown[])[];
   /** More rows came than were recorded. */
   readonly truncated: boolean;
+  /** The second and further result sets of a statement that has several: a procedure called. */
+  readonly more: readonly Pick<RecordedRows, 'columns' | 'rows'>[];
 }
 
 /** The index, as far as the API steers it. Implemented in `app/`. */

@@ -3,7 +3,7 @@ import type { EngineName } from '../model/access.ts';
 import { loadPostgresDialect } from '../sql/postgres/dialect.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import type { JsonValue, StatementDecoder, StatementFacts } from '../store/statement-decoder.ts';
-import { decodeParameters } from '../wire/postgres/values/decode.ts';
+import { recordedParameters } from './recorded-values.ts';
 
 const UNKNOWN: StatementFacts = { verb: '', fingerprint: '', tables: [] };
 /** Texts beyond this are not parsed for the index: the parse would take longer than all the rest. */
@@ -19,8 +19,8 @@ export async function createDecoder(): Promise<StatementDecoder> {
       return { verb, tables, fingerprint: dialect.fingerprint(sql.toString('utf8')) };
     },
     decodeParameters: (engine, recorded, types): readonly JsonValue[] | null => {
-      if (engine !== 'postgres' || recorded.bind === null) return null;
-      return decodeParameters(recorded.bind, types).parameters.map((parameter) => parameter.value);
+      if (recorded.bind === null) return null;
+      return recordedParameters(engine, recorded.bind, types);
     },
   };
 }

@@ -129,7 +129,8 @@ export class Translator {
   #started(event: ScannedEvent, started: ScannedStarted): void {
     const session = this.#session(event);
     const text = this.#textOf(session, started);
-    const types = started.textRef === 0 ? (started.parameterTypes ?? []) : text.parameterTypes;
+    // An execution of MySQL says its own types, whatever its text is; one of PostgreSQL has those of the text.
+    const types = started.parameterTypes ?? text.parameterTypes;
     const row = {
       session,
       ordinal: started.ordinal,

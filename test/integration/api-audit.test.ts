@@ -162,6 +162,7 @@ describe('statements', () => {
         [2, null],
       ],
       truncated: false,
+      more: [{ columns: [{ name: 'again', type: 'int' }], rows: [[3]] }],
     });
   });
 

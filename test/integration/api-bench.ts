@@ -184,6 +184,7 @@ function journalOf(state: { checkpointed: boolean; proofs: number }): JournalRea
           [2, null],
         ],
         truncated: statement.truncated,
+        more: [{ columns: [{ name: 'again', type: 'int' }], rows: [[3]] }],
       }),
     bodies: (session, events) =>
       Promise.resolve(events.map((event) => ({ of: session.uid, seq: event.seq }))),

@@ -94,12 +94,19 @@ export const StatementQuery = Type.Object(
   strict,
 );
 
-export const ResultRows = Type.Object({
+const resultSet = {
   columns: Type.Array(Type.Object({ name: Type.String(), type: Type.String() })),
   rows: Type.Array(Type.Array(Type.Unknown()), {
     description: 'in the order of the columns, whose names may repeat',
   }),
+};
+
+export const ResultRows = Type.Object({
+  ...resultSet,
   truncated: Type.Boolean(),
+  more: Type.Array(Type.Object(resultSet), {
+    description: 'the second and further result sets of a statement that has several (a procedure called)',
+  }),
 });
 export type ResultRows = Static<typeof ResultRows>;
 

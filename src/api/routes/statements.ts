@@ -73,6 +73,10 @@ export function statementRoutes(api: Api, { db, journal }: ApiDeps): void {
         columns: recorded.columns.map(({ name, type }) => ({ name, type })),
         rows: recorded.rows.map((row) => [...row]),
         truncated: recorded.truncated,
+        more: recorded.more.map(({ columns, rows }) => ({
+          columns: columns.map(({ name, type }) => ({ name, type })),
+          rows: rows.map((row) => [...row]),
+        })),
       };
     },
   );

@@ -7,18 +7,23 @@ import type { JournalReader } from '../../journal/reader.ts';
 import { EventSchema } from '../../model/events.ts';
 import type { SessionEvent, SessionRecord, StatementRecord } from '../../store/queries.ts';
 import { statementEvents } from '../../store/replay.ts';
-import { decodeRows } from '../../wire/postgres/values/decode.ts';
+import { type RecordedPiece, recordedResultSets } from '../recorded-values.ts';
 import { Proofs } from './proofs.ts';
+
+/** The engine of a session by its uid, as the index has it; '' when it is not known. */
+export type EngineOfSession = (sessionUid: string) => Promise<string>;
 
 export class NodeJournalReads implements JournalReads {
   readonly #reader: JournalReader;
   readonly #folder: string;
   readonly #proofs: Proofs;
+  readonly #engineOf: EngineOfSession;
 
   /** `key`: of encrypted segments, 32 bytes. */
-  constructor(reader: JournalReader, folder: string, key: Uint8Array) {
+  constructor(reader: JournalReader, folder: string, key: Uint8Array, engineOf: EngineOfSession) {
     this.#reader = reader;
     this.#folder = folder;
+    this.#engineOf = engineOf;
     this.#proofs = new Proofs(folder, key);
   }
 
@@ -39,22 +44,20 @@ export class NodeJournalReads implements JournalReads {
   }
 
   async rows(statement: StatementRecord): Promise<RecordedRows> {
-    const descriptions: Uint8Array[] = [];
-    const pieces: Uint8Array[] = [];
+    const pieces: RecordedPiece[] = [];
     for await (const { event } of statementEvents(this.#reader, statement)) {
+      const { body } = event;
       const result =
-        event.body.case === 'resultChunk' || event.body.case === 'statementFinished'
-          ? event.body.value.result
-          : undefined;
-      if (!result) continue;
-      if (result.description.length > 0) descriptions.push(result.description);
-      pieces.push(result.rows);
+        body.case === 'resultChunk' || body.case === 'statementFinished' ? body.value.result : undefined;
+      if (result) pieces.push(result);
     }
-    const decoded = decodeRows(descriptions[0] ?? new Uint8Array(), Buffer.concat(pieces));
+    const sets = recordedResultSets(await this.#engineOf(statement.session_uid), pieces);
+    const [first = { columns: [], rows: [] }, ...others] = sets;
     return {
-      columns: decoded.columns.map(({ name, type }) => ({ name, type })),
-      rows: decoded.rows,
-      truncated: statement.truncated || decoded.truncated,
+      columns: first.columns,
+      rows: first.rows,
+      truncated: statement.truncated || sets.some(({ truncated }) => truncated),
+      more: others.map(({ columns, rows }) => ({ columns, rows })),
     };
   }
 

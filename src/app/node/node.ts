@@ -23,6 +23,7 @@ import { systemClock } from '../../base/clock.ts';
 import { AppError, messageOf, systemErrorCode } from '../../base/errors.ts';
 import { JournalReader } from '../../journal/reader.ts';
 import { applyRetention } from '../../store/partitions.ts';
+import { getSession } from '../../store/queries.ts';
 import { openStore, type Store } from '../../store/store.ts';
 import { ed25519PublicKey } from '../../wire/mysql/ed25519.ts';
 import { type Config, packageVersion } from '../config.ts';
@@ -194,7 +195,12 @@ async function serveApi(parts: ApiParts): Promise<{ address: string | null }> {
   const deps = {
     access,
     db: store.db,
-    journal: new NodeJournalReads(reader, paths.journal, journalKey),
+    journal: new NodeJournalReads(
+      reader,
+      paths.journal,
+      journalKey,
+      async (uid) => (await getSession(store.db, uid))?.engine ?? '',
+    ),
     ready: async () => readiness(store, relay, index),
     metrics: createMetrics({ relay, indexer: () => index.status }),
     index,

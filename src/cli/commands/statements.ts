@@ -140,27 +140,41 @@ async function show(context: Context, _options: object, uid: string): Promise<vo
 
 async function rows(context: Context, _options: object, uid: string): Promise<void> {
   const result = await (await context.api()).get<ResultRows>(`/statements/${encodeURIComponent(uid)}/rows`);
-  const names = result.columns.map((column) => column.name);
-  if (context.out.json)
-    result.rows.forEach((values, i) => {
-      const last = i === result.rows.length - 1;
+  // A procedure that was called may have given several results.
+  const sets: ResultSet[] = [result, ...result.more];
+  const count = sets.reduce((sum, set) => sum + set.rows.length, 0);
+  if (context.out.json) rowLines(context, sets, result.truncated ? count : 0);
+  else for (const set of sets) rowTable(context, set);
+  const recorded = `${count} row${count === 1 ? '' : 's'} recorded`;
+  context.io.note(result.truncated ? `${recorded}; more came, beyond what is recorded` : recorded);
+}
+
+type ResultSet = Pick<ResultRows, 'columns' | 'rows'>;
+
+/** @param truncatedAt number of the row behind which others are missing; 0: none are. */
+function rowLines(context: Context, sets: readonly ResultSet[], truncatedAt: number): void {
+  let row = 0;
+  for (const [result, { columns, rows: values }] of sets.entries())
+    for (const each of values) {
+      row++;
       context.out.line({
-        row: i + 1,
-        columns: names,
-        values,
-        ...(last && result.truncated ? { truncated: true } : {}),
+        row,
+        columns: columns.map((column) => column.name),
+        values: each,
+        ...(sets.length > 1 ? { result: result + 1 } : {}),
+        ...(row === truncatedAt ? { truncated: true } : {}),
       });
-    });
-  else if (names.length > 0) {
-    const columns = names.map((title, i) => ({
-      title,
-      value: (row: readonly unknown[]) => cell(row[i]),
-      align: typeof result.rows[0]?.[i] === 'number' ? ('right' as const) : ('left' as const),
-    }));
-    context.io.write(table(result.rows, columns, null));
-  }
-  const count = `${result.rows.length} row${result.rows.length === 1 ? '' : 's'} recorded`;
-  context.io.note(result.truncated ? `${count}; more came, beyond what is recorded` : count);
+    }
+}
+
+function rowTable(context: Context, { columns, rows: values }: ResultSet): void {
+  if (columns.length === 0) return;
+  const shown = columns.map(({ name: title }, i) => ({
+    title,
+    value: (row: readonly unknown[]) => cell(row[i]),
+    align: typeof values[0]?.[i] === 'number' ? ('right' as const) : ('left' as const),
+  }));
+  context.io.write(table(values, shown, null));
 }
 
 function cell(value: unknown): string {

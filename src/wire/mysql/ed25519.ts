@@ -21,12 +21,12 @@ const { Point } = ed25519;
 const L = Point.Fn.ORDER;
 
 /** What a server keeps of a password: 32 bytes. `mysql.global_priv` has them in base64 without padding. Takes about 2 ms. */
-export function ed25519PublicKey(password: string): Buffer {
+export function ed25519PublicKey(password: string | Uint8Array): Buffer {
   return publicPoint(secretOf(password).scalar);
 }
 
 /** The answer of client_ed25519: 64 bytes. Takes about 5 ms. */
-export function ed25519Response(password: string, nonce: Uint8Array): Buffer {
+export function ed25519Response(password: string | Uint8Array, nonce: Uint8Array): Buffer {
   const { scalar, prefix } = secretOf(password);
   const publicKey = publicPoint(scalar);
   const r = modL(sha512(prefix, nonce));
@@ -52,8 +52,8 @@ interface Secret {
   readonly prefix: Buffer;
 }
 
-function secretOf(password: string): Secret {
-  const digest = sha512(Buffer.from(password));
+function secretOf(password: string | Uint8Array): Secret {
+  const digest = sha512(typeof password === 'string' ? Buffer.from(password) : password);
   const scalar = Buffer.from(digest.subarray(0, 32));
   scalar[0] &= 0xf8;
   scalar[31] = (scalar[31] & 0x7f) | 0x40;
