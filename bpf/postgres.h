@@ -23,7 +23,7 @@ INLINE u64 global_value(struct thread *t, struct binary *b, u32 which) {
 INLINE void fields(struct pg_fields *f, u16 type, struct thread *t, struct binary *b, u32 cookie, u32 bytes) {
   head(&f->h, type, cookie, bytes);
   u64 message = global_value(t, b, G_STATEMENT_TIME);
-  if (message != t->message_us) {
+  if (!message || message != t->message_us) {
     t->message_us = message;
     t->index = 0;
   }
@@ -235,6 +235,8 @@ SEC("uprobe/pg") int pg_init(struct pt_regs *ctx) {
   if (read_user(e->address, sizeof(e->address), (void *)(port + 152))) e->address[0] = e->address[1] = 0;
   if (read_user_str(e->database, sizeof(e->database), (void *)ARG1(ctx)) < 0) e->database[0] = 0;
   if (read_user_str(e->user, sizeof(e->user), (void *)ARG3(ctx)) < 0) e->user[0] = 0;
+  e->started_us = 0;
+  if (b->global[G_STARTED]) read_user(&e->started_us, 8, (void *)(fresh.bias + b->global[G_STARTED]));
   SUBMIT(e);
   return 0;
 }

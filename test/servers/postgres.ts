@@ -27,6 +27,8 @@ export interface PostgresOptions {
   readonly initdbArgs?: readonly string[];
   /** 0 or absent: a free one. */
   readonly port?: number;
+  /** Another installation of that version. */
+  readonly binDir?: string;
 }
 
 export interface PostgresServer {
@@ -73,6 +75,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const server = await startEmbeddedPostgres({
     major: version,
     ...(debian ? { binDir: '/usr/lib/postgresql/15/bin' } : {}),
+    ...(options.binDir === undefined ? {} : { binDir: options.binDir }),
     dataDir,
     superuserPassword: PASSWORD,
     settings: { ...(options.durable === true ? {} : careless), max_connections: '200', ...options.settings },

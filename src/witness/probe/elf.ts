@@ -52,6 +52,8 @@ const MAX_TABLE_BYTES = 256 * 1024 * 1024;
 export class ElfFile {
   readonly path: string;
   readonly machine: number;
+  /** Of the file, while it exists or is kept open by us. */
+  readonly inode: bigint;
   readonly sections: readonly ElfSection[];
   /** Hexadecimal; empty without. */
   readonly buildId: string;
@@ -65,7 +67,9 @@ export class ElfFile {
     this.path = path;
     this.#fd = openSync(path, 'r');
     try {
-      this.#bytes = fstatSync(this.#fd).size;
+      const facts = fstatSync(this.#fd, { bigint: true });
+      this.#bytes = Number(facts.size);
+      this.inode = facts.ino;
       const header = this.read(0, 64);
       if (header.readUInt32BE(0) !== 0x7f454c46 || header[4] !== 2 || header[5] !== 1)
         throw new AppError('invalid', 'PROBE_NOT_ELF', `${path} is no 64-bit ELF file`);
@@ -81,6 +85,11 @@ export class ElfFile {
 
   close(): void {
     closeSync(this.#fd);
+  }
+
+  /** Whether the file has no name any more: it was replaced or removed. */
+  get deleted(): boolean {
+    return fstatSync(this.#fd).nlink === 0;
   }
 
   /** @throws AppError `invalid` when the file ends before. */

@@ -1,0 +1,34 @@
+/** Socket addresses as the kernel lays them out (struct sockaddr_in, sockaddr_in6, sockaddr_un). */
+export interface PeerAddress {
+  /** "192.0.2.1", "2001:db8::1", "[local]" for a Unix socket, "" when there is none. */
+  readonly address: string;
+  readonly port: number;
+}
+
+const AF_UNIX = 1;
+const AF_INET = 2;
+const AF_INET6 = 10;
+
+export function peerAddress(data: Buffer, at: number): PeerAddress {
+  const family = data.readUInt16LE(at);
+  if (family === AF_UNIX) return { address: '[local]', port: 0 };
+  const port = data.readUInt16BE(at + 2);
+  if (family === AF_INET) return { address: [...data.subarray(at + 4, at + 8)].join('.'), port };
+  return family === AF_INET6 ? { address: ipv6(data, at + 8), port } : { address: '', port: 0 };
+}
+
+/** RFC 5952; addresses of IPv4 clients on an IPv6 socket as IPv4. */
+function ipv6(data: Buffer, at: number): string {
+  const groups = Array.from({ length: 8 }, (_, i) => data.readUInt16BE(at + 2 * i));
+  if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff)
+    return [...data.subarray(at + 12, at + 16)].join('.');
+  let best = { start: -1, length: 1 };
+  for (let start = 0; start < 8; start++) {
+    let length = 0;
+    while (start + length < 8 && groups[start + length] === 0) length++;
+    if (length > best.length) best = { start, length };
+  }
+  const hex = groups.map((group) => group.toString(16));
+  if (best.start < 0) return hex.join(':');
+  return `${hex.slice(0, best.start).join(':')}::${hex.slice(best.start + best.length).join(':')}`;
+}

@@ -1,0 +1,93 @@
+/**
+ * What x86-64 machine code of tiny exported functions says about private layouts: where in a structure an accessor
+ * reads, and where a static variable lies. Intel SDM volume 2, "Instruction Format". Only the few encodings that
+ * compilers use for such functions are known; anything else gives `null`, and the field is then left out.
+ */
+
+const ENDBR64 = 0xf30f1efa;
+
+/** Bytes of `endbr64` at a function's start. It is not emulated by uprobes, and costs a single step where one sits on it. */
+export function entrySkip(code: Buffer): number {
+  return code.length >= 4 && code.readUInt32BE(0) === ENDBR64 ? 4 : 0;
+}
+
+/** The virtual address that `mov disp32(%rip),%eax|%rax` of a getter reads; `address` is where the code lies. */
+export function globalRead(code: Buffer, address: number): number | null {
+  let at = prologue(code);
+  const wide = code[at] === 0x48;
+  if (wide) at++;
+  // 8B /r with mod 00, rm 101: RIP-relative; reg 0 is (r|e)ax
+  if (code[at] !== 0x8b || code[at + 1] !== 0x05) return null;
+  return address + at + 6 + code.readInt32LE(at + 2);
+}
+
+/**
+ * Offsets on the way from the first argument to what an accessor returns: `[8]` for `return this->field` (or its
+ * address), `[0x25f8, 8]` for `return this->pointer->field`. Checks for NULL on the way are skipped.
+ */
+export function accessorPath(code: Buffer): number[] | null {
+  const path: number[] = [];
+  let at = prologue(code);
+  let base = RDI;
+  for (let n = 0; n < 12 && at + 8 <= code.length; n++) {
+    const found = load(code, at, base);
+    if (found !== null) {
+      path.push(found.displacement);
+      base = RAX;
+      at += found.bytes;
+      continue;
+    }
+    const skipped = skippable(code, at);
+    if (skipped === 0) break;
+    at += skipped;
+  }
+  return path.length === 0 ? null : path;
+}
+
+/** The offset that a setter (`mov %rsi,disp(%rdi)`) writes. */
+export function setterOffset(code: Buffer): number | null {
+  const at = prologue(code);
+  if (code[at] !== 0x48 || code[at + 1] !== 0x89) return null;
+  if (code[at + 2] === 0xb7) return code.readInt32LE(at + 3);
+  return code[at + 2] === 0x77 ? code.readInt8(at + 3) : null;
+}
+
+/** The first `lea|mov disp32(%rdi),…` anywhere in the code: where a longer function first reads its argument. */
+export function firstUse(code: Buffer): number | null {
+  for (let at = 0; at + 7 <= code.length; at++)
+    if (code[at] === 0x48 && (code[at + 1] === 0x8b || code[at + 1] === 0x8d) && (code[at + 2] & 0xc7) === 0x87)
+      return code.readInt32LE(at + 3);
+  return null;
+}
+
+const RAX = 0;
+const RDI = 7;
+
+/** endbr64, push %rbp, mov %rsp,%rbp. */
+function prologue(code: Buffer): number {
+  let at = entrySkip(code);
+  if (code[at] === 0x55) at++;
+  if (code[at] === 0x48 && code[at + 1] === 0x89 && code[at + 2] === 0xe5) at += 3;
+  return at;
+}
+
+/** `mov|lea disp(base),%rax` in its 64- and 32-bit forms. */
+function load(code: Buffer, start: number, base: number): { displacement: number; bytes: number } | null {
+  let at = start;
+  if (code[at] === 0x48) at++;
+  const opcode = code[at];
+  if (opcode !== 0x8b && opcode !== 0x8d) return null;
+  const modrm = code[at + 1];
+  if ((modrm & 0x38) !== 0) return null; // another register than rax
+  if ((modrm & 7) !== base) return null;
+  const bytes = at - start;
+  if (modrm >>> 6 === 0) return { displacement: 0, bytes: bytes + 2 };
+  if (modrm >>> 6 === 1) return { displacement: code.readInt8(at + 2), bytes: bytes + 3 };
+  return modrm >>> 6 === 2 ? { displacement: code.readInt32LE(at + 2), bytes: bytes + 6 } : null;
+}
+
+/** `test %rax,%rax`, `test %rdi,%rdi`, and short conditional jumps over nothing that matters. */
+function skippable(code: Buffer, at: number): number {
+  if (code[at] === 0x48 && code[at + 1] === 0x85) return 3;
+  return code[at] === 0x74 || code[at] === 0x75 ? 2 : 0;
+}
