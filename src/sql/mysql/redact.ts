@@ -1,0 +1,69 @@
+/**
+ * Passwords out of SQL, before anything is stored (HOSTILE.md 75b). Literals are replaced by `'***'`; every other byte
+ * stays as it was. What is hidden is decided in `secret-reader.ts`, for every way in which the text may be read; here the
+ * edits of all readings are put together. Where two of them overlap, the whole stretch is hidden.
+ */
+import type { LexicalSettings, Redaction } from '../dialect.ts';
+import { charsetKind, maskMultibyte } from './charset.ts';
+import type { Reading } from './lexer.ts';
+import { charsetOf, quotingsFor } from './readings.ts';
+import { type Edit, HIDDEN, readSecrets } from './secret-reader.ts';
+import { mayHoldSecret } from './secret-scan.ts';
+
+export function redact(text: Buffer, start: number, end: number, settings: LexicalSettings): Redaction {
+  const view = start === 0 && end === text.length ? text : text.subarray(start, end);
+  if (!mayHoldSecret(text, start, end)) return { text: view, redacted: false };
+  const edits = union(
+    readingsFor(view, settings).map((reading, i) => edit(view, reading, i === 0, settings)),
+  );
+  return edits.length === 0 ? { text: view, redacted: false } : { text: apply(view, edits), redacted: true };
+}
+
+function edit(view: Buffer, reading: Reading, believed: boolean, settings: LexicalSettings): Edit[] {
+  let lexable = view;
+  if (charsetKind(charsetOf(settings)) === 'hazardous')
+    lexable = maskMultibyte(view, 0, view.length, charsetOf(settings)) ?? view;
+  return readSecrets(lexable, view, reading, believed);
+}
+
+/** Versioned comments are code in one half of the readings, and comments in the other. The first is the believed one. */
+function readingsFor(view: Buffer, settings: LexicalSettings): Reading[] {
+  const versioned = view.includes('/*!') || view.includes('/*M!');
+  const quotings = quotingsFor(view, 0, view.length, settings);
+  return (versioned ? [true, false] : [true]).flatMap((runs) =>
+    quotings.map((quoting): Reading => ({ ...quoting, runs: () => runs, highBytes: 'letters' })),
+  );
+}
+
+function union(lists: readonly Edit[][]): Edit[] {
+  if (lists.length === 1) return lists[0];
+  const all = lists.flat().sort((a, b) => a.start - b.start || a.end - b.end);
+  const merged: Edit[] = [];
+  for (const next of all) {
+    const last = merged.at(-1);
+    if (last === undefined || next.start >= last.end) {
+      merged.push(next);
+      continue;
+    }
+    if (last.start === next.start && last.end === next.end && last.replacement.equals(next.replacement))
+      continue;
+    merged[merged.length - 1] = {
+      start: last.start,
+      end: Math.max(last.end, next.end),
+      replacement: HIDDEN,
+    };
+  }
+  return merged;
+}
+
+/** `edits` in order and without overlap. */
+export function apply(text: Buffer, edits: readonly Edit[]): Buffer {
+  const pieces: Buffer[] = [];
+  let at = 0;
+  for (const each of edits) {
+    pieces.push(text.subarray(at, each.start), each.replacement);
+    at = each.end;
+  }
+  pieces.push(text.subarray(at));
+  return Buffer.concat(pieces);
+}

@@ -1,0 +1,134 @@
+/**
+ * The text of one COM_QUERY into its statements.
+ *
+ * What a text's statements are depends on the session's sql_mode (see `lexer.ts`), which is not always known, and which a
+ * statement of the same text may change for those behind it. Therefore: the text is split as the session is believed to
+ * read it; and where another reading is possible that would separate *complete* statements elsewhere, it is not split
+ * at all. One span is then the whole text, whose classification merges everything it may be. A statement that no server
+ * can parse (a quote that does not end) ends a reading: the server runs nothing from there on.
+ */
+import type { LexicalSettings } from '../dialect.ts';
+import type { StatementSpan } from '../../model/statement.ts';
+import { Boundaries } from './boundaries.ts';
+import { isSpace, Lexer, type Reading, Token } from './lexer.ts';
+import { believedReading, mayHoldReadings, type Flavour, readingsOf } from './readings.ts';
+
+const SEMICOLON = 0x3b;
+
+export interface Pieces {
+  readonly spans: StatementSpan[];
+  /** The last span is refused by every server that reads it like this. */
+  readonly broken: boolean;
+  /** A statement that is not the last one may change how those behind it are read. */
+  readonly changesReading: boolean;
+}
+
+export function split(
+  text: Buffer,
+  start: number,
+  end: number,
+  flavour: Flavour,
+  settings: LexicalSettings,
+): StatementSpan[] {
+  while (start < end && isSpace(text[start])) start++;
+  while (end > start && isSpace(text[end - 1])) end--;
+  if (start === end) return [];
+  const simple = onlyStatement(text, start, end);
+  if (simple !== null) return [simple];
+  const believed = pieces(text, start, end, flavour, believedReading(flavour, settings));
+  const several = believed.spans.length > 1 || believed.broken;
+  // Spans of one statement that is the whole text cannot be wrong about more than the text as a whole.
+  if (!several && !mayHoldReadings(text, start, end)) return believed.spans;
+  const readings = readingsOf(text, start, end, flavour, settings, believed.changesReading);
+  if (readings === null) return believed.spans.length === 0 ? [] : [{ start, end }];
+  for (const reading of readings) {
+    const other = pieces(text, start, end, flavour, reading);
+    if (!agrees(believed, other)) return [{ start, end }];
+  }
+  return believed.spans;
+}
+
+/** The complete statements of the other reading are those of this one. */
+function agrees(believed: Pieces, other: Pieces): boolean {
+  const complete = other.broken ? other.spans.length - 1 : other.spans.length;
+  for (let i = 0; i < complete; i++) {
+    const one = believed.spans[i];
+    const two = other.spans[i];
+    if (one === undefined || one.start !== two.start || one.end !== two.end) return false;
+  }
+  return true;
+}
+
+/** The common case, without lexing: no semicolon but at the very end, and nothing that could be a comment around it. */
+function onlyStatement(text: Buffer, start: number, end: number): StatementSpan | null {
+  const first = text[start];
+  // A text that begins with a comment, or with a semicolon, may hold no statement at all.
+  if (first === SEMICOLON || first === 0x2d || first === 0x2f || first === 0x23) return null;
+  const semicolon = text.indexOf(SEMICOLON, start);
+  if (semicolon < 0 || semicolon >= end) return { start, end };
+  // The last byte ends the statement; a comment or quote before it might hide it, which only the lexer can tell.
+  if (semicolon !== end - 1) return null;
+  for (let at = start; at < semicolon; at++) {
+    const byte = text[at];
+    if (byte === 0x23 || byte === 0x2d || byte === 0x2a || byte === 0x27 || byte === 0x22 || byte === 0x60)
+      return null;
+  }
+  while (semicolon > start && isSpace(text[end - 2])) end--;
+  return { start, end: end - 1 };
+}
+
+/** How one reading separates the text. */
+export function pieces(text: Buffer, start: number, end: number, flavour: Flavour, reading: Reading): Pieces {
+  const spans: StatementSpan[] = [];
+  const lexer = new Lexer(text, start, end, reading);
+  const boundaries = new Boundaries(text, flavour === 'mariadb');
+  let pieceStart = start;
+  let tokens = 0;
+  let changes = false;
+  let changesReading = false;
+  const finish = (pieceEnd: number): void => {
+    if (tokens === 0) return;
+    if (changes) changesReading = true;
+    spans.push(trim(text, pieceStart, pieceEnd));
+    tokens = 0;
+  };
+  for (;;) {
+    const token = lexer.next();
+    if (token === Token.end) break;
+    if (token === Token.broken || token === Token.obscure) {
+      tokens++;
+      finish(end);
+      return { spans, broken: token === Token.broken, changesReading };
+    }
+    if (boundaries.ends(token, lexer)) {
+      finish(lexer.tokenStart);
+      pieceStart = lexer.tokenEnd;
+      lexer.nextStatement();
+      continue;
+    }
+    if (tokens === 0 && (lexer.word === 'execute' || lexer.word === 'call')) changes = true;
+    else if (changesReadingWord(lexer, text)) changes = true;
+    tokens++;
+  }
+  const before = changesReading;
+  finish(end);
+  return { spans, broken: false, changesReading: before };
+}
+
+/** Words of statements that set sql_mode or the client's character set. */
+function changesReadingWord(lexer: Lexer, text: Buffer): boolean {
+  const length = lexer.tokenEnd - lexer.tokenStart;
+  if (length < 5 || length > 40) return false;
+  const first = text[lexer.tokenStart] | 0x20;
+  if (lexer.word === 'names' || lexer.word === 'charset' || lexer.word === 'character') return true;
+  if (first !== 0x73 && first !== 0x63 && first !== 0x60 && first !== 0x22 && first < 0x80) return false;
+  return /sql_?mode|character_set_client|[^\0-\x7f]/i.test(
+    text.toString('latin1', lexer.tokenStart, lexer.tokenEnd),
+  );
+}
+
+function trim(text: Buffer, start: number, end: number): StatementSpan {
+  while (start < end && isSpace(text[start])) start++;
+  while (end > start && isSpace(text[end - 1])) end--;
+  return { start, end };
+}
