@@ -1,58 +1,25 @@
 /**
  * `npm run bench:pg`: what dbwitness costs on the way to PostgreSQL, beside HAProxy and pgbouncer, in one alternating
- * run. See README.md for how to read it.
- *
- *   npm run bench:pg -- [--quick] [--rounds N] [--seconds N] [--megabytes N] [--only throughput|transfer]
- *                       [--json FILE] [--assert]
+ * run. See README.md for how to read it and for its options.
  */
-import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
-import { fixed } from './statistics.ts';
-import { throughput, type Verdict, verdicts } from './throughput.ts';
-import { machine, transfers, transferVerdicts } from './transfer.ts';
-import { startField } from './ways.ts';
+import { PG_LOADS, pgTransfers, startPgField } from './pg-ways.ts';
+import { runBenchmark, type Verdict } from './report.ts';
+import { median } from './statistics.ts';
+import { added, type LoadResult, tpsRatio } from './throughput.ts';
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    rounds: { type: 'string' },
-    seconds: { type: 'string' },
-    megabytes: { type: 'string' },
-    only: { type: 'string' },
-    json: { type: 'string' },
-    assert: { type: 'boolean', default: false },
-  },
-});
-
-const CASES = (['select-only', 'tpcb-like'] as const).flatMap((script) =>
-  (['prepared', 'simple'] as const).flatMap((protocol) =>
-    [8, 1].map((clients) => ({ script, protocol, clients })),
-  ),
-);
-
-async function main(): Promise<number> {
-  const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
-  const seconds = Number(values.seconds ?? (values.quick ? 1 : 5));
-  const megabytes = Number(values.megabytes ?? (values.quick ? 50 : 1000));
-  console.log(
-    `${machine()}; ${rounds} rounds of ${seconds} s, ${megabytes} MB; fsync off; everything recorded`,
-  );
-  const field = await startField(values.quick ? 1 : 10);
-  try {
-    const runs = values.only === 'transfer' ? [] : await throughput(field, { rounds, seconds, cases: CASES });
-    const moved = values.only === 'throughput' ? [] : await transfers(field, megabytes, Math.min(rounds, 3));
-    const found = [...verdicts(runs), ...transferVerdicts(moved)];
-    console.log(`\n${found.map(sentence).join('\n')}`);
-    if (values.json !== undefined)
-      writeFileSync(values.json, `${JSON.stringify({ machine: machine(), runs, moved, found }, null, 2)}\n`);
-    return values.assert && found.some((one) => !one.held) ? 1 : 0;
-  } finally {
-    await field.stop();
+/** The bars that the project sets itself. */
+function verdict(result: LoadResult): Verdict {
+  if (result.clients === 1) {
+    const value = median(added(result, 'dbwitness')) / median(added(result, 'pgbouncer'));
+    return { what: `${result.name}: added latency × pgbouncer's`, value, bar: 1.3, held: value <= 1.3 };
   }
+  const value = tpsRatio(result, 'dbwitness', 'pgbouncer');
+  return { what: `${result.name}: TPS × pgbouncer`, value, bar: 0.9, held: value >= 0.9 };
 }
 
-function sentence({ what, value, bar, held }: Verdict): string {
-  return `${held ? 'held  ' : 'MISSED'}  ${what}: ${fixed(value, value < 10 ? 3 : 0)} (bar ${bar})`;
-}
-
-process.exitCode = await main();
+process.exitCode = await runBenchmark({
+  start: (quick) => startPgField(quick ? 1 : 10),
+  loads: PG_LOADS,
+  transfers: pgTransfers,
+  verdicts: (results) => results.filter(({ name }) => name.startsWith('select-only')).map(verdict),
+});

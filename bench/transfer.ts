@@ -1,113 +1,124 @@
-/** Large transfers through every way: a result by COPY, a result by SELECT, a COPY in; speed and peak memory. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { message, RawClient } from '../test/conformance/postgres/raw-client.ts';
-import { residentBytes } from '../test/servers/index.ts';
+/** Large transfers through every way: speed, time to the first of it, and peak memory of what carries the bytes. */
+import { writeFileSync } from 'node:fs';
+import { residentBytes, type Target } from '../test/servers/index.ts';
+import type { Verdict } from './report.ts';
 import { fixed, median, medianRatio, table } from './statistics.ts';
-import type { Verdict } from './throughput.ts';
-import { type Field, indexerIdle, type Way, type WayName } from './ways.ts';
+import { type ByWay, type Field, indexerIdle, type Way, type WayName } from './ways.ts';
 
-const ROW_BYTES = 1000;
-const KINDS = ['COPY out', 'SELECT', 'COPY in'] as const;
-type Kind = (typeof KINDS)[number];
+export interface Transfer {
+  readonly kind: string;
+  /** From the server to the client: held to the bar of speed. */
+  readonly isResult: boolean;
+  /**
+   * Moves that much over a connection of its own; calls `began` when the connection stands. `firstMs`: from the command
+   * to the first bytes of its first row, where that is measured.
+   */
+  run(
+    target: Target,
+    megabytes: number,
+    began: () => void,
+  ): Promise<{ readonly bytes: number; readonly seconds: number; readonly firstMs?: number }>;
+}
 
 interface Sample {
   readonly mbPerSecond: number;
   /** Highest resident memory of the process that carries the bytes, during the transfer; 0 for direct. */
   readonly peakMb: number;
+  /** Not a number: not measured. */
+  readonly firstMs: number;
 }
 
 export interface TransferResult {
-  readonly kind: Kind;
+  readonly kind: string;
+  readonly isResult: boolean;
   readonly megabytes: number;
-  readonly samples: Readonly<Record<WayName, readonly Sample[]>>;
+  readonly samples: ByWay<Sample>;
 }
 
-export async function transfers(field: Field, megabytes: number, rounds: number): Promise<TransferResult[]> {
-  await field.server.query('CREATE UNLOGGED TABLE bench_in (line text)');
+export async function transfers(
+  field: Field,
+  kinds: readonly Transfer[],
+  megabytes: number,
+  rounds: number,
+): Promise<TransferResult[]> {
   const results: TransferResult[] = [];
-  for (const kind of KINDS) {
-    const samples: Record<WayName, Sample[]> = { direct: [], haproxy: [], pgbouncer: [], dbwitness: [] };
+  for (const kind of kinds) {
+    const samples: Record<string, Sample[]> = Object.fromEntries(field.ways.map((way) => [way.name, []]));
     for (let round = 0; round < rounds; round++)
       for (const way of field.ways) {
-        samples[way.name].push(await transfer(way, kind, megabytes));
-        await field.server.query('TRUNCATE bench_in');
+        samples[way.name].push(await measure(way, kind, megabytes));
         if (way.name === 'dbwitness') await indexerIdle(field.node);
       }
-    const result = { kind, megabytes, samples };
+    const result = { kind: kind.kind, isResult: kind.isResult, megabytes, samples };
     results.push(result);
     console.log(`\n${describe(result)}`);
   }
   return results;
 }
 
-async function transfer(way: Way, kind: Kind, megabytes: number): Promise<Sample> {
-  const rows = Math.round((megabytes * 1e6) / ROW_BYTES);
-  const client = await RawClient.connect(way.target);
-  if (way.relayPid !== null) writeFileSync(`/proc/${way.relayPid}/clear_refs`, '5'); // resets VmHWM, proc(5)
-  const started = performance.now();
-  let bytes: number;
-  if (kind === 'COPY in') {
-    bytes = await copyIn(client, rows);
-  } else {
-    const select = `SELECT repeat('x', ${ROW_BYTES - 1}) FROM generate_series(1, ${rows})`;
-    client.send(message.query(kind === 'SELECT' ? select : `COPY (${select}) TO STDOUT`));
-    bytes = await client.drain();
-  }
-  const seconds = (performance.now() - started) / 1000;
+async function measure(way: Way, transfer: Transfer, megabytes: number): Promise<Sample> {
+  const began = (): void => {
+    if (way.relayPid !== null) writeFileSync(`/proc/${way.relayPid}/clear_refs`, '5'); // resets VmHWM, proc(5)
+  };
+  const { bytes, seconds, firstMs } = await transfer.run(way.target, megabytes, began);
   const peakMb = way.relayPid === null ? 0 : residentBytes(way.relayPid, 'VmHWM') / 1e6;
-  await client.end();
-  if (bytes < megabytes * 1e6) throw new Error(`${way.name}: ${kind} moved only ${bytes} bytes`);
-  return { mbPerSecond: bytes / 1e6 / seconds, peakMb };
-}
-
-async function copyIn(client: RawClient, rows: number): Promise<number> {
-  client.send(message.query('COPY bench_in FROM STDIN'));
-  await client.until('G');
-  const rowsPerMessage = 64;
-  const data = message.copyData(`${'y'.repeat(ROW_BYTES - 1)}\n`.repeat(rowsPerMessage));
-  let bytes = 0;
-  for (let sent = 0; sent < rows; sent += rowsPerMessage) {
-    await client.write(data);
-    bytes += ROW_BYTES * rowsPerMessage;
-  }
-  client.send(message.copyDone());
-  await client.until('Z');
-  return bytes;
+  if (bytes < megabytes * 1e6) throw new Error(`${way.name}: ${transfer.kind} moved only ${bytes} bytes`);
+  return { mbPerSecond: bytes / 1e6 / seconds, peakMb, firstMs: firstMs ?? Number.NaN };
 }
 
 function describe(result: TransferResult): string {
-  const speed = (way: WayName): number[] => result.samples[way].map((sample) => sample.mbPerSecond);
-  const rows = (Object.keys(result.samples) as WayName[]).map((way) => [
+  const { samples } = result;
+  const speed = (way: WayName): number[] => samples[way].map((sample) => sample.mbPerSecond);
+  const rows = (Object.keys(samples) as WayName[]).map((way) => [
     way,
     fixed(median(speed(way)), 0),
     fixed(medianRatio(speed(way), speed('direct')), 3),
-    way === 'direct' ? '–' : fixed(Math.max(...result.samples[way].map((sample) => sample.peakMb)), 0),
+    way === 'direct' ? '–' : fixed(Math.max(...samples[way].map((sample) => sample.peakMb)), 0),
+    fixed(median(samples[way].map((sample) => sample.firstMs)), 1),
   ]);
-  return table([`${result.kind}, ${result.megabytes} MB`, 'MB/s', '× direct', 'peak memory MB'], rows);
+  const head = [
+    `${result.kind}, ${result.megabytes} MB`,
+    'MB/s',
+    '× direct',
+    'peak memory MB',
+    'first row ms',
+  ];
+  return table(head, rows);
 }
 
+const MIN_SPEED = 0.7;
+const MAX_PEAK_MB = 250;
+const MAX_FIRST_ROW_MS = 20;
+
+/** The bars that the project sets itself: of speed for results, of memory, of the first row where it was measured. */
 export function transferVerdicts(results: readonly TransferResult[]): Verdict[] {
-  return results.flatMap(({ kind, megabytes, samples }): Verdict[] => {
-    const speed = (way: WayName): number[] => samples[way].map((sample) => sample.mbPerSecond);
-    const ratio = medianRatio(speed('dbwitness'), speed('direct'));
-    const peak = Math.max(...samples.dbwitness.map((sample) => sample.peakMb));
+  return results.flatMap(({ kind, isResult, megabytes, samples }): Verdict[] => {
+    const name = `${kind}, ${megabytes} MB`;
+    const { direct, dbwitness } = samples;
+    const speed = (one: readonly Sample[]): number[] => one.map((sample) => sample.mbPerSecond);
+    const ratio = medianRatio(speed(dbwitness), speed(direct));
+    const peak = Math.max(...dbwitness.map((sample) => sample.peakMb));
+    const later = median(dbwitness.map((sample, i) => sample.firstMs - direct[i].firstMs));
     return [
-      ...(kind === 'COPY in'
-        ? []
-        : [{ what: `${kind}, ${megabytes} MB: speed × direct`, value: ratio, bar: 0.7, held: ratio >= 0.7 }]),
+      ...(isResult
+        ? [{ what: `${name}: speed × direct`, value: ratio, bar: MIN_SPEED, held: ratio >= MIN_SPEED }]
+        : []),
       {
-        what: `${kind}, ${megabytes} MB: peak memory of the relay, MB`,
+        what: `${name}: peak memory of the relay, MB`,
         value: peak,
-        bar: 250,
-        held: peak <= 250,
+        bar: MAX_PEAK_MB,
+        held: peak <= MAX_PEAK_MB,
       },
+      ...(Number.isNaN(later)
+        ? []
+        : [
+            {
+              what: `${name}: first row later than direct, ms`,
+              value: later,
+              bar: MAX_FIRST_ROW_MS,
+              held: later <= MAX_FIRST_ROW_MS,
+            },
+          ]),
     ];
   });
-}
-
-/** What the numbers were measured on. */
-export function machine(): string {
-  const cpu =
-    /^model name\s*: (.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown processor';
-  return `${cpu}, ${navigator.hardwareConcurrency} cores, Node ${process.version}`;
 }

@@ -1,24 +1,12 @@
-/** The ways to one PostgreSQL server that are compared: direct, HAProxy, pgbouncer, dbwitness. */
+/** The ways to one server that a benchmark compares, and what it must know of each of them. */
 import { readFileSync } from 'node:fs';
-import {
-  type Dbwitness,
-  type PgTarget,
-  type PostgresServer,
-  pgbenchInit,
-  processTree,
-  startDbwitness,
-  startHaproxy,
-  startPgbouncer,
-  startPostgres,
-  waitFor,
-} from '../test/servers/index.ts';
+import { type Dbwitness, processTree, type Target, waitFor } from '../test/servers/index.ts';
 
-export const WAY_NAMES = ['direct', 'haproxy', 'pgbouncer', 'dbwitness'] as const;
-export type WayName = (typeof WAY_NAMES)[number];
+export type WayName = 'direct' | 'haproxy' | 'pgbouncer' | 'dbwitness';
 
 export interface Way {
   readonly name: WayName;
-  readonly target: PgTarget;
+  readonly target: Target;
   /** Root of the process tree in between; `null`: there is none. */
   readonly pid: number | null;
   /** The process that carries the bytes. */
@@ -26,61 +14,22 @@ export interface Way {
 }
 
 export interface Field {
-  readonly server: PostgresServer;
+  readonly serverPid: number;
   readonly node: Dbwitness;
+  /** `direct` is the first of them. */
   readonly ways: readonly Way[];
   stop(): Promise<void>;
 }
 
-/**
- * fsync is off: the disk is not what is compared. autovacuum is off: it would strike one way and not another. Enough
- * WAL that no checkpoint falls into a run.
- */
-const SETTINGS = {
-  shared_buffers: '512MB',
-  max_wal_size: '8GB',
-  checkpoint_timeout: '1h',
-  autovacuum: 'off',
-};
+/** One list of samples per way of a field, by its name. */
+export type ByWay<Sample> = Readonly<Record<string, readonly Sample[]>>;
 
-/** Starts everything. `scale` is pgbench's: 100,000 accounts each. */
-export async function startField(scale: number): Promise<Field> {
-  const server = await startPostgres({ version: '15', settings: SETTINGS });
-  const haproxy = await startHaproxy(server);
-  const pgbouncer = await startPgbouncer(server);
-  const node = await startDbwitness();
-  const direct: PgTarget = {
-    host: server.host,
-    port: server.port,
-    user: server.user,
-    password: server.password,
-    database: 'postgres',
-  };
-  await pgbenchInit(direct, scale);
-  // Everything recorded, by the defaults; upstream over the Unix socket, as pgbouncer's.
-  const access = await node.grantAccess(server, { database: { host: server.socketDir } });
+/** The way through dbwitness. */
+export function dbwitnessWay(node: Dbwitness, target: Target): Way {
   const tree = processTree(node.pid);
   const relay = tree.find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/relay/main.'));
   if (relay === undefined) throw new Error('the relay process was not found under dbwitness');
-  return {
-    server,
-    node,
-    ways: [
-      { name: 'direct', target: direct, pid: null, relayPid: null },
-      { name: 'haproxy', target: { ...direct, port: haproxy.port }, pid: haproxy.pid, relayPid: haproxy.pid },
-      {
-        name: 'pgbouncer',
-        target: { ...direct, port: pgbouncer.port },
-        pid: pgbouncer.pid,
-        relayPid: pgbouncer.pid,
-      },
-      { name: 'dbwitness', target: access, pid: node.pid, relayPid: relay },
-    ],
-    stop: async () => {
-      await Promise.all([haproxy.stop(), pgbouncer.stop(), node.stop()]);
-      await server.stop();
-    },
-  };
+  return { name: 'dbwitness', target, pid: node.pid, relayPid: relay };
 }
 
 export interface CatchUp {

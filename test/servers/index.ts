@@ -36,4 +36,11 @@ export {
   startProcess,
 } from './processes.ts';
 export { newSeed, seeded } from './random.ts';
+export {
+  sysbench,
+  sysbenchInit,
+  type SysbenchOptions,
+  type SysbenchReport,
+  type Target,
+} from './sysbench.ts';
 export { waitFor, type WaitOptions } from './wait.ts';

@@ -1,4 +1,4 @@
-/** What else people put in front of PostgreSQL: pgbouncer with session pooling, HAProxy in TCP mode. */
+/** What else people put in front of a database: pgbouncer with session pooling, HAProxy in TCP mode. */
 import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -44,7 +44,7 @@ admin_users = ${server.user}
 }
 
 /** TCP mode, one thread, upstream over TCP. */
-export async function startHaproxy(server: PostgresServer): Promise<Peer> {
+export async function startHaproxy(server: { readonly port: number }): Promise<Peer> {
   return startPeer('haproxy', (port, dir) => {
     const file = join(dir, 'haproxy.cfg');
     writeFileSync(
@@ -57,7 +57,7 @@ defaults
   timeout connect 5s
   timeout client 1h
   timeout server 1h
-listen postgres
+listen database
   bind 127.0.0.1:${port}
   server upstream 127.0.0.1:${server.port}
 `,
