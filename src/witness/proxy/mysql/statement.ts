@@ -1,0 +1,91 @@
+/** What the requests of a session refer to: prepared statements, and statements in flight. */
+import type { Classification } from '../../../model/statement.ts';
+import type { DeclarableText } from '../recorder.ts';
+
+const NO_TYPES: readonly number[] = [];
+/** The text of a prepared statement, as it is recorded: secrets redacted, a copy of its own. */
+export class PreparedText implements DeclarableText {
+  readonly recorded: Buffer;
+  readonly redacted: boolean;
+  readonly originalBytes: number;
+  /** Empty: MySQL's types come with each execution. */
+  readonly parameterTypes = NO_TYPES;
+  readonly classification: Classification | null;
+  ref = 0;
+  declaredIn = -1;
+  executions = 0;
+
+  constructor(
+    recorded: Buffer,
+    redacted: boolean,
+    originalBytes: number,
+    classification: Classification | null,
+  ) {
+    this.recorded = recorded;
+    this.redacted = redacted;
+    this.originalBytes = originalBytes;
+    this.classification = classification;
+  }
+}
+
+/** Data of one parameter, sent before the execution: what is recorded of them. */
+export interface SentData {
+  readonly pieces: Buffer[];
+  keptBytes: number;
+}
+
+/** A prepared statement of the protocol. */
+export class Prepared {
+  readonly text: PreparedText;
+  /** −1 until the server has answered. */
+  id = -1;
+  parameterCount = 0;
+  columnCount = 0;
+  /** Types as last sent; `null`: none yet. */
+  types: Uint16Array | null = null;
+  /** The same in the recorded form, made once for all executions with them; `null`: not made. */
+  recordedTypes: readonly number[] | null = null;
+  /** By parameter number; `null`: none since the last execution or reset. */
+  longData: Map<number, SentData> | null = null;
+  /** Bytes of long data that are not recorded. */
+  unrecordedBytes = 0;
+  /** Column definitions of its last result, whole packets: for executions that leave them out, and for cursors. */
+  columns: Buffer | null = null;
+  /** A part of its long data was dropped: it cannot be executed before a reset. */
+  spoiled = false;
+  /** Calls a procedure: several results of one execution. */
+  readonly calls: boolean;
+
+  constructor(text: PreparedText, calls: boolean) {
+    this.text = text;
+    this.calls = calls;
+  }
+}
+
+/** One statement on its way: announced in the journal, waiting for its outcome. */
+export class InFlight {
+  readonly ordinal: number;
+  /** Monotonic microseconds. */
+  readonly startedUs: number;
+  firstRowUs = 0;
+  rows = 0;
+  /** Bytes of rows, or of a file that was loaded. */
+  bytes = 0;
+  recordedRows = 0;
+  recordedBytes = 0;
+  truncated = false;
+  finished = false;
+  /** A secret was taken out of its text: what the server says about it may quote that. */
+  redacted = false;
+  /** Ends with an OK or ERR of its own, whatever results come before: CALL. */
+  readonly calls: boolean;
+  /** Its result goes on in a cursor. */
+  suspended = false;
+  notices: string[] | null = null;
+
+  constructor(ordinal: number, startedUs: number, calls: boolean) {
+    this.ordinal = ordinal;
+    this.startedUs = startedUs;
+    this.calls = calls;
+  }
+}
