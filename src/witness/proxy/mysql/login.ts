@@ -130,8 +130,9 @@ export class Logins {
     if (isSslRequest(payload, 0, payload.length)) {
       progress.speaks41 = true;
       if (!tls || wire.link.tls) throw protocolError('TLS was asked for, but not offered');
-      if (wire.leftover > 0) throw earlyBytes();
-      progress.link = await progress.link.startServerTls(tls);
+      // What came behind it can only be the beginning of the handshake; as anything else it fails there.
+      const head = await wire.takeLeftover();
+      progress.link = await progress.link.startServerTls(tls, head);
       wire = this.#wire(progress, new PacketWire(progress.link, clientAuthenticating, wire.sequence));
       payload = await wire.read();
       if (isSslRequest(payload, 0, payload.length)) throw protocolError('a second request for TLS');
@@ -277,14 +278,6 @@ export function applicationName(attributes: ReadonlyMap<string, string>): string
 
 function protocolError(message: string): LoginError {
   return new LoginError(CODES.handshake, message, message);
-}
-
-function earlyBytes(): LoginError {
-  return new LoginError(
-    CODES.handshake,
-    'received unencrypted data after a request for TLS',
-    'bytes before the TLS handshake: a faulty client or an attempted man-in-the-middle attack',
-  );
 }
 
 function codeOf(refused: LoginRefusal): { errno: number; sqlstate: string } {

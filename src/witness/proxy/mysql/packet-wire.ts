@@ -39,6 +39,15 @@ export class PacketWire {
     return this.#reader.leftover;
   }
 
+  /** Takes those bytes: a client begins its TLS handshake without waiting for anything. */
+  async takeLeftover(): Promise<Buffer> {
+    if (this.leftover === 0) return Buffer.alloc(0);
+    return this.#reader.read((bytes, start, end) => ({
+      value: Buffer.from(bytes.subarray(start, end)),
+      next: end,
+    }));
+  }
+
   /** Sends what `encode` writes as the packet of the given sequence id; it returns the next one. */
   send(encode: (out: ByteWriter, sequence: number) => number): void {
     const writer = new ByteWriter(512);
