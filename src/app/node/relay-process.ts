@@ -52,6 +52,8 @@ export class RelayProcess implements ControlJournal {
   serve(authority: Authority): void {
     this.#authority = authority;
     authority.onNotice((notice: AuthorityNotice) => this.#channel?.notify('notice', notice));
+    // The relay may have asked before anybody could answer.
+    this.#channel?.notify('notice', { kind: 'servers_changed' });
   }
 
   get report(): RelayReport | null {

@@ -7,14 +7,16 @@ import { systemClock } from '../../base/clock.ts';
 import { AppError, isAppError, messageOf } from '../../base/errors.ts';
 import { limits } from '../../base/limits.ts';
 import { openJournal } from '../../journal/journal.ts';
+import { loadMysqlDialect } from '../../sql/mysql/dialect.ts';
 import { loadPostgresDialect } from '../../sql/postgres/dialect.ts';
 import type { ServerTlsOptions } from '../../transport/link.ts';
 import { createReactor } from '../../transport/reactor.ts';
 import { ServerCertificate } from '../../transport/tls.ts';
-import { Proxy } from '../../witness/proxy/proxy.ts';
+import { Proxy, type ProxyOptions } from '../../witness/proxy/proxy.ts';
 import { Channel } from '../ipc.ts';
 import type { NodeMethods, RelayMethods } from './protocol.ts';
 import { RemoteAuthority } from './remote-authority.ts';
+import { loadRsaKey } from './rsa-key.ts';
 import type { RelaySettings } from './settings.ts';
 
 const LOCK_PATIENCE_MS = 5_000;
@@ -51,6 +53,7 @@ async function start(): Promise<void> {
     },
   });
   const sql = await loadPostgresDialect();
+  const tls = await serverTls();
   const proxy = new Proxy({
     reactor,
     journal,
@@ -59,12 +62,13 @@ async function start(): Promise<void> {
     postgres: {
       sql,
       login: {
-        tls: await serverTls(),
+        tls: () => offered(tls(), 'postgresql'),
         allowCleartext: settings.allowCleartext,
         requireTls: settings.requireTls,
         certificateLogin: settings.certificateLogin,
       },
     },
+    ...(settings.listenMysql && { mysql: await mysqlOptions(tls) }),
     maxStatementBytes: settings.maxStatementBytes,
     report,
   });
@@ -99,8 +103,26 @@ async function start(): Promise<void> {
     const listener = await proxy.listenPostgres(settings.listenPostgres);
     listening.push({ engine: 'postgres' as const, host: listener.host, port: listener.port });
   }
+  if (settings.listenMysql) {
+    const listener = await proxy.listenMysql(settings.listenMysql);
+    listening.push({ engine: 'mysql' as const, host: listener.host, port: listener.port });
+  }
   channel.notify('listening', listening);
   reportRegularly(proxy, journal);
+}
+
+async function mysqlOptions(tls: () => ServerTlsOptions | null): Promise<NonNullable<ProxyOptions['mysql']>> {
+  const { methods, proxyProtocolFrom, keyFolder } = settings.mysql;
+  return {
+    sql: { mysql: loadMysqlDialect('mysql'), mariadb: loadMysqlDialect('mariadb') },
+    login: {
+      tls,
+      requireTls: settings.requireTls,
+      methods,
+      rsa: await loadRsaKey(keyFolder),
+      proxyProtocolFrom,
+    },
+  };
 }
 
 /** The relay of a run that was killed may still be ending: it gets a moment to let go of the journal. */
@@ -133,7 +155,12 @@ function reportRegularly(proxy: Proxy, journal: Awaited<ReturnType<typeof openJo
   }, 1_000).unref();
 }
 
-/** The listener's TLS, read again when its files change. */
+/** TLS with the name of an application protocol. */
+function offered(tls: ServerTlsOptions | null, protocol: string): ServerTlsOptions | null {
+  return tls && { ...tls, alpnProtocols: [protocol] };
+}
+
+/** The listeners' TLS, read again when its files change. */
 async function serverTls(): Promise<() => ServerTlsOptions | null> {
   const { tls } = settings;
   if (!tls) return () => null;
@@ -147,7 +174,6 @@ async function serverTls(): Promise<() => ServerTlsOptions | null> {
   );
   return () => ({
     secureContext: certificate.secureContext,
-    alpnProtocols: ['postgresql'],
     requestClientCertificate: tls.clientCaFile !== '',
     handshakeTimeoutMs: limits.authenticationTimeoutMs,
   });
