@@ -11,8 +11,9 @@
 #define DBW_MYSQL_H
 #include "common.h"
 
-enum { COM_QUERY = 3, COM_CHANGE_USER = 17, COM_STMT_PREPARE = 22, COM_STMT_EXECUTE = 23 };
-enum { OPTION_TEXT_AT_ENTRY = 2 };
+/* Commands that run statements: each ends in log_slow_statement. */
+enum { COM_QUERY = 3, COM_CHANGE_USER = 17, COM_STMT_PREPARE = 22, COM_STMT_EXECUTE = 23, COM_STMT_BULK_EXECUTE = 250 };
+enum { OPTION_TEXT_AT_ENTRY = 2, OPTION_SECURITY_INSIDE = 4 };
 
 INLINE u64 field(u64 base, u32 offset) {
   u64 value = 0;
@@ -26,13 +27,32 @@ INLINE void string_field(char *to, u32 size, u64 base, u32 offset) {
   if (at && read_user_str(to, size, (void *)at) < 0) to[0] = 0;
 }
 
+/*
+ * Other commands that are worth a record, made when they begin: init_db 2, field_list 4, create_db 5, drop_db 6, refresh 7,
+ * shutdown 8, process_info 10, process_kill 12, binlog_dump 18, table_dump 19, register_slave 21, stmt_prepare 22,
+ * binlog_dump_gtid 30, reset_connection 31.
+ */
+#define RECORDED_COMMANDS                                                                            \
+  (1u << 2 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 8 | 1u << 10 | 1u << 12 | 1u << 18 |      \
+   1u << 19 | 1u << 21 | 1u << 22 | 1u << 30 | 1u << 31)
+enum { COM_INIT_DB = 2 };
+
+INLINE int runs_statements(u32 command) {
+  return command == COM_QUERY || command == COM_STMT_EXECUTE || command == COM_STMT_BULK_EXECUTE;
+}
+
+INLINE u64 security_of(struct binary *b, u64 thd) {
+  if (b->options & OPTION_SECURITY_INSIDE) return thd + b->offset[O_SECURITY];
+  return field(thd, b->offset[O_SECURITY]);
+}
+
 /* Who the connection is: once, and again after it changed. */
 INLINE void session(struct thread *t, struct binary *b, u32 cookie, u64 thd, u64 connection) {
   struct my_session *e = RESERVE(struct my_session);
   if (!e) return count(LOST_OTHERS, 1);
   head(&e->h, MY_SESSION, cookie, 0);
   e->connection = connection;
-  u64 security = field(thd, b->offset[O_SECURITY]);
+  u64 security = security_of(b, thd);
   string_field(e->user, sizeof(e->user), security, b->offset[O_USER]);
   string_field(e->host, sizeof(e->host), security, b->offset[O_HOST]);
   string_field(e->ip, sizeof(e->ip), security, b->offset[O_IP]);
@@ -58,7 +78,7 @@ INLINE void my_fill(struct my_fields *f, struct thread *t, struct binary *b, u32
   string_field(f->database, sizeof(f->database), thd, b->offset[O_DATABASE]);
 }
 
-INLINE void my_statement(struct thread *t, struct binary *b, u32 cookie, u64 thd, u64 text, u32 total) {
+INLINE void my_statement(struct thread *t, struct binary *b, u32 cookie, u64 thd, u64 text, u32 total, u8 flags) {
   u64 connection = field(thd, b->offset[O_THREAD_ID]) & 0xffffffff;
   if (t->connection != connection + 1 || t->command == COM_CHANGE_USER) {
     session(t, b, cookie, thd, connection);
@@ -71,6 +91,7 @@ INLINE void my_statement(struct thread *t, struct binary *b, u32 cookie, u64 thd
     if (!e) return count(LOST_STATEMENTS, 1);
     if (n && read_user(e->text, n, (void *)text)) count(UNREADABLE, 1);
     my_fill(&e->f, t, b, cookie, thd, n, total, connection);
+    e->f.flags |= flags;
     SUBMIT(e);
     return;
   }
@@ -79,6 +100,7 @@ INLINE void my_statement(struct thread *t, struct binary *b, u32 cookie, u64 thd
   if (!e) return count(LOST_STATEMENTS, 1);
   if (read_user(e->text, n, (void *)text)) count(UNREADABLE, 1);
   my_fill(&e->f, t, b, cookie, thd, n, total, connection);
+  e->f.flags |= flags;
   SUBMIT(e);
   u32 max = b->max_text;
   if (total > n) rest_of_bytes(text, n, total < max ? total : max, cookie);
@@ -98,10 +120,10 @@ INLINE int dispatch(u32 cookie, u64 thd, u32 command, u64 packet, u32 length) {
   t->sqlstate[0] = 0;
   t->affected = 0;
   t->insert_id = 0;
-  if (b->options & OPTION_TEXT_AT_ENTRY) {
-    if (command != COM_QUERY && command != COM_STMT_PREPARE) length = 0;
-    my_statement(t, b, cookie, thd, packet, length);
-  }
+  int begins = runs_statements(command) ? b->options & OPTION_TEXT_AT_ENTRY : command < 32 && RECORDED_COMMANDS >> command & 1;
+  if (!begins) return 0;
+  if (command != COM_QUERY && command != COM_STMT_PREPARE && command != COM_INIT_DB) length = 0;
+  my_statement(t, b, cookie, thd, packet, length, FLAG_BEGINS);
   return 0;
 }
 
@@ -114,7 +136,7 @@ SEC("uprobe/my") int my_dispatch_packet(struct pt_regs *ctx) {
 SEC("uprobe/my") int my_dispatch_data(struct pt_regs *ctx) {
   u64 data[2] = {};
   u32 command = (u32)ARG3(ctx);
-  if (command == COM_QUERY || command == COM_STMT_PREPARE) read_user(data, 16, (void *)ARG2(ctx));
+  if (command == COM_QUERY || command == COM_STMT_PREPARE || command == COM_INIT_DB) read_user(data, 16, (void *)ARG2(ctx));
   return dispatch(cookie_of(ctx), ARG1(ctx), command, data[0], (u32)data[1]);
 }
 
@@ -128,6 +150,11 @@ SEC("uretprobe/my") int my_dispatch_end(struct pt_regs *ctx) {
   head(&e->h, MY_RETURN, cookie, t->statements);
   e->result = (s32)RESULT(ctx);
   e->command = t->command;
+  e->affected = t->affected;
+  e->insert_id = t->insert_id;
+  e->error = t->error;
+  e->unused = 0;
+  __builtin_memcpy(e->sqlstate, t->sqlstate, 8);
   SUBMIT(e);
   return 0;
 }
@@ -140,10 +167,9 @@ SEC("uprobe/my") int my_statement_end(struct pt_regs *ctx) {
   if (!t || !b || !t->open || t->depth || (b->options & OPTION_TEXT_AT_ENTRY)) return 0;
   u64 thd = ARG1(ctx), text[2] = {};
   if (thd != t->thd) return 0;
-  u32 command = t->command;
-  if (command == COM_QUERY || command == COM_STMT_EXECUTE || command == COM_STMT_PREPARE)
-    read_user(text, 16, (void *)(thd + b->offset[O_QUERY]));
-  my_statement(t, b, cookie, thd, text[0], text[0] ? (u32)text[1] : 0);
+  if (!runs_statements(t->command)) return 0;
+  read_user(text, 16, (void *)(thd + b->offset[O_QUERY]));
+  my_statement(t, b, cookie, thd, text[0], text[0] ? (u32)text[1] : 0, 0);
   if (t->statements < 255) t->statements++;
   t->started = ktime_ns();
   t->error = 0;
@@ -235,7 +261,7 @@ SEC("uretprobe/my") int my_login_end(struct pt_regs *ctx) {
   e->connection = field(t->thd, b->offset[O_THREAD_ID]) & 0xffffffff;
   e->result = (u32)RESULT(ctx) & 0xff;
   e->port = t->port;
-  u64 security = field(t->thd, b->offset[O_SECURITY]);
+  u64 security = security_of(b, t->thd);
   string_field(e->user, sizeof(e->user), security, b->offset[O_USER]);
   string_field(e->host, sizeof(e->host), security, b->offset[O_HOST]);
   string_field(e->ip, sizeof(e->ip), security, b->offset[O_IP]);

@@ -134,7 +134,7 @@ INLINE void error_record(struct thread *t, struct binary *b, u32 cookie, u64 mes
   }
   if (t->open == CLOSED) t->started = 0;
   fields(&e->f, PG_ERROR, t, b, cookie, 0);
-  e->f.flags |= FLAG_ERROR | (sql ? FLAG_MORE_TEXT : 0) | (t->open ? FLAG_MORE_RESULTS : 0);
+  e->f.flags |= FLAG_ERROR | (sql ? FLAG_MORE_TEXT : 0) | (t->open ? FLAG_RUNNING : 0);
   e->f.tag[0] = t->login;
   e->f.tag[1] = e->f.tag[2] = e->f.tag[3] = 0;
   __builtin_memcpy(e->severity, t->severity, 8);

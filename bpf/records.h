@@ -26,7 +26,7 @@ enum record_type {
   MY_PEER = 35,
 };
 
-enum { FLAG_MORE_TEXT = 1, FLAG_LIMITED = 2, FLAG_PARAMETERS = 4, FLAG_ERROR = 8, FLAG_MORE_RESULTS = 16 };
+enum { FLAG_MORE_TEXT = 1, FLAG_LIMITED = 2, FLAG_PARAMETERS = 4, FLAG_ERROR = 8, FLAG_RUNNING = 16, FLAG_BEGINS = 32 };
 
 struct header {
   u16 type;
@@ -103,8 +103,9 @@ _Static_assert(sizeof(struct my_fields) == 160, "my_fields");
 #define MY_LARGE_TEXT 1888
 struct my_small { struct my_fields f; char text[MY_SMALL_TEXT]; };
 struct my_large { struct my_fields f; char text[MY_LARGE_TEXT]; };
-/* Behind a failed statement, its message: as a record of its own, before the statement's. */
-struct my_return { struct header h; s32 result; u32 command; };
+/* What came after the last statement record: of a prepared execution its outcome. */
+struct my_return { struct header h; s32 result; u32 command; u64 affected; u64 insert_id; u32 error; char sqlstate[8]; u32 unused; };
+_Static_assert(sizeof(struct my_return) == 64, "my_return");
 struct my_session { struct header h; u64 connection; char user[128]; char host[64]; char ip[64]; };
 _Static_assert(sizeof(struct my_session) == 288, "my_session");
 struct my_login { struct header h; u64 connection; u32 result; u32 port; char user[128]; char host[64]; char ip[64]; char database[64]; };

@@ -10,6 +10,8 @@ import { ElfFile, EM_X86_64 } from './elf.ts';
 import { EventWriter, type ServerFacts } from './event-writer.ts';
 import { fileKey, findBinaries, type FoundBinary } from './finder.ts';
 import type { Inspected } from './inspected.ts';
+import { inspectMysql, looksLikeMysql } from './mysql/binary.ts';
+import { MysqlObserver } from './mysql/observer.ts';
 import { attach, detach } from './links.ts';
 import { LossCounter } from './losses.ts';
 import { closeObject, loadObject, type LoadedObject, MAX_BINARIES, updateMap } from './object.ts';
@@ -178,7 +180,7 @@ export class ProbeEngine {
       times: this.#times,
       dialects: this.#deps.dialects,
       elf,
-      serverUidOf: (pid) => this.#servers.of(pid, found.program, inspected).serverUid,
+      serverUidOf: (pid) => this.#servers.of(pid, found.program, inspected)?.serverUid ?? '',
       wants: (process) => this.#wants(process),
     };
     const observer = observe(context);
@@ -207,7 +209,7 @@ export class ProbeEngine {
     const servers = new Map<string, ServerFacts>();
     for (const pid of pids) {
       const server = this.#servers.of(pid, found.program, inspected);
-      if (!servers.has(server.serverUid)) servers.set(server.serverUid, server);
+      if (server !== null && !servers.has(server.serverUid)) servers.set(server.serverUid, server);
     }
     const nowUs = this.#times.nowUs();
     for (const [uid, server] of servers) if (!attached.servers.has(uid)) this.out.server(nowUs, server, false);
@@ -257,6 +259,10 @@ function inspect(elf: ElfFile, options: ProbeOptions): Known | null {
   if (looksLikePostgres(elf)) {
     const inspected = inspectPostgres(elf, wanted);
     return { inspected, observe: (context) => new PostgresObserver(context, inspected) };
+  }
+  if (looksLikeMysql(elf)) {
+    const inspected = inspectMysql(elf, wanted);
+    return { inspected, observe: (context) => new MysqlObserver(context, inspected) };
   }
   return null;
 }

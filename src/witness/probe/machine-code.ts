@@ -44,19 +44,46 @@ export function accessorPath(code: Buffer): number[] | null {
   return path.length === 0 ? null : path;
 }
 
-/** The offset that a setter (`mov %rsi,disp(%rdi)`) writes. */
+/** The offset that a setter (`mov %rsi,disp(%rdi)`, maybe after `add %rsi,…` to a total) writes. */
 export function setterOffset(code: Buffer): number | null {
-  const at = prologue(code);
+  let at = prologue(code);
+  if (code[at] === 0x48 && code[at + 1] === 0x01 && code[at + 2] === 0xb7) at += 7;
   if (code[at] !== 0x48 || code[at + 1] !== 0x89) return null;
   if (code[at + 2] === 0xb7) return code.readInt32LE(at + 3);
   return code[at + 2] === 0x77 ? code.readInt8(at + 3) : null;
 }
 
-/** The first `lea|mov disp32(%rdi),…` anywhere in the code: where a longer function first reads its argument. */
-export function firstUse(code: Buffer): number | null {
+/** The first `lea disp32(%rdi),…`: the member whose address a longer function takes first. */
+export function firstAddressTaken(code: Buffer): number | null {
+  return scan(code, (at) => (code[at] & 0xfb) === 0x48 && code[at + 1] === 0x8d && (code[at + 2] & 0xc7) === 0x87);
+}
+
+/** The `mov disp32(%rdi),%rax` of a function that does something else before. */
+export function firstLoadedPointer(code: Buffer): number | null {
+  return scan(code, (at) => code[at] === 0x48 && code[at + 1] === 0x8b && code[at + 2] === 0x87);
+}
+
+/** The first `movq $0,disp32(…)`: the member that a function clears first. */
+export function firstCleared(code: Buffer): number | null {
+  for (let at = 0; at + 12 <= code.length; at++) {
+    // REX.W C7 /0 with mod 10; rm 100 (a base of %rsp or %r12) has a SIB byte.
+    if ((code[at] & 0xf8) !== 0x48 || code[at + 1] !== 0xc7 || (code[at + 2] & 0xf8) !== 0x80) continue;
+    const displacement = at + ((code[at + 2] & 7) === 4 ? 4 : 3);
+    if (code.readInt32LE(displacement + 4) === 0) return code.readInt32LE(displacement);
+  }
+  return null;
+}
+
+/** Of a call with a member as its sixth or a stacked last argument: `push disp32(%rdi)`, else `mov disp32(%rdi),%r9`. */
+export function lastArgumentMember(code: Buffer): number | null {
   for (let at = 0; at + 7 <= code.length; at++)
-    if (code[at] === 0x48 && (code[at + 1] === 0x8b || code[at + 1] === 0x8d) && (code[at + 2] & 0xc7) === 0x87)
-      return code.readInt32LE(at + 3);
+    if (code[at] === 0xff && code[at + 1] === 0xb7) return code.readInt32LE(at + 2);
+  return scan(code, (at) => code[at] === 0x4c && code[at + 1] === 0x8b && code[at + 2] === 0x8f);
+}
+
+/** The 32-bit displacement of the first instruction that matches, whose opcode has three bytes with REX and ModRM. */
+function scan(code: Buffer, matches: (at: number) => boolean): number | null {
+  for (let at = 0; at + 11 <= code.length; at++) if (matches(at)) return code.readInt32LE(at + 3);
   return null;
 }
 

@@ -14,7 +14,7 @@
  *   MY_STATEMENT  24 u64 started · 32 u64 connection · 40 u64 query_id · 48 u64 rows · 56 u64 affected ·
  *                 64 u64 insert_id · 72 u32 total · 76 u32 command · 80 u32 error · 84 u16 index · 86 u8 flags ·
  *                 88 sqlstate[8] · 96 database[64] · 160 text
- *   MY_RETURN     24 i32 result · 28 u32 command
+ *   MY_RETURN     24 i32 result · 28 u32 command · 32 u64 affected · 40 u64 insert_id · 48 u32 error · 52 sqlstate[8]
  *   MY_SESSION    24 u64 connection · 32 user[128] · 160 host[64] · 224 ip[64]
  *   MY_LOGIN      24 u64 connection · 32 u32 result · 36 u32 port · 40 user[128] · 168 host[64] · 232 ip[64] · 296 database[64]
  *   MY_EXIT       24 u64 connection                             MY_MESSAGE  24 message[512]
@@ -38,7 +38,7 @@ export const RECORD = {
   myMessage: 36,
 } as const;
 
-export const FLAG = { moreText: 1, limited: 2, parameters: 4, error: 8, running: 16 } as const;
+export const FLAG = { moreText: 1, limited: 2, parameters: 4, error: 8, running: 16, begins: 32 } as const;
 export const PG_TEXT_AT = 88;
 export const MY_TEXT_AT = 160;
 
@@ -75,7 +75,7 @@ export const OFFSET = {
   paramCount: 9,
   params: 10,
 } as const;
-export const OPTION = { parameters: 1, textAtEntry: 2 } as const;
+export const OPTION = { parameters: 1, textAtEntry: 2, securityInside: 4 } as const;
 export const LOST = { statements: 0, texts: 1, others: 2, unreadable: 3 } as const;
 
 const ENTRIES = 8;

@@ -1,4 +1,5 @@
 /** Secrets out of what the probe saw, before anything leaves its process: texts by the dialect, messages by their quotes. */
+import { loadMysqlDialect } from '../../sql/mysql/dialect.ts';
 import { loadPostgresDialect } from '../../sql/postgres/dialect.ts';
 import type { SqlDialect } from '../../sql/dialect.ts';
 
@@ -19,8 +20,18 @@ export function withoutQuotes(message: string, redacted: boolean): string {
 
 export interface Dialects {
   readonly postgres: SqlDialect;
+  readonly mysql: SqlDialect;
+  readonly mariadb: SqlDialect;
 }
 
 export async function loadDialects(): Promise<Dialects> {
-  return { postgres: await loadPostgresDialect() };
+  return {
+    postgres: await loadPostgresDialect(),
+    mysql: loadMysqlDialect('mysql'),
+    mariadb: loadMysqlDialect('mariadb'),
+  };
+}
+
+export async function closeDialects(dialects: Dialects): Promise<void> {
+  await Promise.all([dialects.postgres.close(), dialects.mysql.close(), dialects.mariadb.close()]);
 }

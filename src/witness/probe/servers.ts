@@ -25,9 +25,10 @@ export class Servers {
     this.#host = readQuietly('/etc/machine-id').trim();
   }
 
-  /** The server that a process of this binary belongs to. */
-  of(pid: number, program: string, inspected: Inspected): ServerFacts {
-    const folder = fileKey(`/proc/${pid}/cwd`) ?? `gone:${pid}`;
+  /** The server that a process of this binary belongs to; `null` when the process is gone. */
+  of(pid: number, program: string, inspected: Inspected): ServerFacts | null {
+    const folder = fileKey(`/proc/${pid}/cwd`);
+    if (folder === null) return null;
     const key = `${inspected.engine}:${folder}`;
     let server = this.#byFolder.get(key);
     if (server === undefined || server.buildId !== inspected.buildId) {

@@ -4,7 +4,7 @@ import { systemClock } from '../../base/clock.ts';
 import { isAppError, messageOf } from '../../base/errors.ts';
 import { ProbeEngine } from './engine.ts';
 import { type FromProbe, probeLimits, type ProbeOptions, type ToProbe } from './options.ts';
-import { loadDialects } from './redaction.ts';
+import { closeDialects, loadDialects } from './redaction.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('this file is a worker thread');
@@ -59,7 +59,7 @@ async function run(): Promise<void> {
       engine.stop();
       handOver();
       say({ type: 'stopped', status: { ...engine.status(), attached } });
-      void dialects.postgres.close().then(() => port?.close());
+      void closeDialects(dialects).then(() => port?.close());
     }
   });
   scan();
