@@ -50,7 +50,8 @@ function readChange(type: number, data: PayloadReader, changes: SessionChange[])
       changes.push({ kind: 'schema', name: data.lenencString() });
       return;
     case STATE_CHANGE:
-      changes.push({ kind: 'state', changed: data.lenencString() === '1' });
+      // One character, without a length of its own.
+      changes.push({ kind: 'state', changed: data.restString() === '1' });
       return;
     case GTIDS:
       data.take(1); // the encoding, of which there is one
@@ -89,7 +90,7 @@ function writeChange(data: ByteWriter, change: SessionChange): number {
       writeLenencString(data, change.name);
       return SCHEMA;
     case 'state':
-      writeLenencString(data, change.changed ? '1' : '0');
+      data.u8(change.changed ? 0x31 : 0x30);
       return STATE_CHANGE;
     case 'gtids':
       data.u8(0);
