@@ -60,7 +60,7 @@ export class Names {
   connection(id: number): number | Refusal {
     const { connections, connection } = this.#s;
     const found = connections.find(id, connection);
-    if (!found) return refusal(CODES.noSuchThread, `Unknown thread id: ${id}`, NOT_YOURS);
+    if (!found) return refusal(CODES.noSuchThread, `Unknown thread id: ${id}`, '', NOT_YOURS);
     if (found.serverUid !== connection.serverUid)
       return refusal(
         CODES.killDenied,

@@ -164,7 +164,9 @@ export class MysqlRecords {
       record.lastInsertId = ok.lastInsertId;
       if (ok.infoEnd > ok.infoStart) {
         record.tag = bytes;
-        record.tagStart = ok.infoStart;
+        // Without session tracking the message has its length in front all the same.
+        const counted = bytes[ok.infoStart] === ok.infoEnd - ok.infoStart - 1;
+        record.tagStart = counted ? ok.infoStart + 1 : ok.infoStart;
         record.tagEnd = ok.infoEnd;
       }
       if (statement.rows === 0) record.rows = ok.affectedRows;

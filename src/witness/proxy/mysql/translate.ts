@@ -11,13 +11,15 @@ export function okWithoutState(bytes: Buffer, start: number, ok: OkView, sequenc
   at += lenencBytes(bytes[at]);
   at += lenencBytes(bytes[at]);
   const headBytes = at + 4 - start;
-  const infoBytes = ok.infoEnd - ok.infoStart;
+  // Servers write the message with its length in either case, and leave an empty one out where nothing follows it.
+  const infoStart = ok.infoEnd > ok.infoStart ? at + 4 : ok.infoEnd;
+  const infoBytes = ok.infoEnd - infoStart;
   const packet = Buffer.allocUnsafe(4 + headBytes + infoBytes);
   packet.writeUIntLE(headBytes + infoBytes, 0, 3);
   packet[3] = sequence;
   bytes.copy(packet, 4, start, start + headBytes);
   packet.writeUInt16LE(ok.status & ~Status.SESSION_STATE_CHANGED, 4 + at - start);
-  bytes.copy(packet, 4 + headBytes, ok.infoStart, ok.infoEnd);
+  bytes.copy(packet, 4 + headBytes, infoStart, ok.infoEnd);
   return packet;
 }
 

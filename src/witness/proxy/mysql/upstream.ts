@@ -4,7 +4,7 @@
  * without the credentials' details.
  */
 import { ByteWriter } from '../../../base/bytes.ts';
-import { AppError } from '../../../base/errors.ts';
+import { AppError, isAppError } from '../../../base/errors.ts';
 import { limits } from '../../../base/limits.ts';
 import type { Permit, UpstreamTarget } from '../../../model/access.ts';
 import type { Link, Reactor } from '../../../transport/link.ts';
@@ -231,9 +231,8 @@ async function finish(
   return { link, greeting, family, capabilities, connectionId: greeting.connectionId, ok, start };
 }
 
+/** MySQL has one or the other, by version; MariaDB from 11.1 on has both. */
 const READ_ONLY_VARIABLES = ['transaction_read_only', 'tx_read_only'];
-const SHOW =
-  "SHOW SESSION VARIABLES WHERE Variable_name IN ('sql_mode', 'character_set_client', 'session_track_system_variables', 'transaction_read_only', 'tx_read_only')";
 
 /** What the controls rely on: read-only transactions, and the server's reports of what changes. */
 async function setUp(
@@ -242,28 +241,47 @@ async function setUp(
   permit: Permit,
   plain: StartSettings,
 ): Promise<StartSettings> {
-  const rows = await query(wire, capabilities, SHOW);
-  const variables = new Map(rows.map(([name, value]) => [name ?? '', value ?? '']));
+  const [[sqlMode, clientEncoding]] = await query(
+    wire,
+    capabilities,
+    'SELECT @@sql_mode, @@character_set_client',
+  );
   const statements: string[] = [];
-  const tracked = variables.get('session_track_system_variables');
-  const tracksMode = plain.tracksEncoding && tracked !== undefined;
-  if (tracksMode && tracked !== '*') {
-    const names = new Set(tracked.split(',').map((name) => name.trim()));
-    names.delete('');
-    for (const name of ['sql_mode', 'character_set_client']) names.add(name);
-    for (const name of READ_ONLY_VARIABLES) if (variables.has(name)) names.add(name);
-    statements.push(`SET SESSION session_track_system_variables = '${[...names].join(',')}'`);
+  const tracksMode = plain.tracksEncoding;
+  if (tracksMode) {
+    const [[tracked]] = await query(wire, capabilities, 'SELECT @@session_track_system_variables');
+    if (tracked !== '*') {
+      const names = new Set((tracked ?? '').split(',').map((name) => name.trim()));
+      names.delete('');
+      for (const name of ['sql_mode', 'character_set_client']) names.add(name);
+      for (const name of READ_ONLY_VARIABLES)
+        if (await hasVariable(wire, capabilities, name)) names.add(name);
+      statements.push(`SET SESSION session_track_system_variables = '${[...names].join(',')}'`);
+    }
   }
   if (permit.controls.includes('read_only')) statements.push('SET SESSION TRANSACTION READ ONLY');
   for (const statement of statements) await query(wire, capabilities, statement);
   return {
     ...plain,
-    sqlMode: variables.get('sql_mode') ?? null,
-    clientEncoding: variables.get('character_set_client') ?? plain.clientEncoding,
+    sqlMode,
+    clientEncoding: clientEncoding ?? plain.clientEncoding,
     tracksMode,
     setUp: statements,
   };
 }
+
+async function hasVariable(wire: PacketWire, capabilities: Capabilities, name: string): Promise<boolean> {
+  try {
+    await query(wire, capabilities, `SELECT @@${name}`);
+    return true;
+  } catch (error) {
+    if (isAppError(error) && error.details['errno'] === UNKNOWN_VARIABLE) return false;
+    throw error;
+  }
+}
+
+/** ER_UNKNOWN_SYSTEM_VARIABLE */
+const UNKNOWN_VARIABLE = 1193;
 
 /** A query on a connection that nobody else uses yet: its rows as text. */
 export async function query(
