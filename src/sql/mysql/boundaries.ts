@@ -14,9 +14,10 @@ import { type Lexer, Token, type TokenKind } from './lexer.ts';
 const SEMICOLON = 0x3b;
 const OPEN = 0x28;
 const CLOSE = 0x29;
+/** Behind a label. */
 const COLON = 0x3a;
 
-type State = 'start' | 'begin' | 'label' | 'create' | 'header' | 'body' | 'plain';
+type State = 'start' | 'begin' | 'create' | 'header' | 'body' | 'plain';
 
 /** Between CREATE and the kind of object stand at most a few clauses, a definer among them. */
 const MAX_CREATE_TOKENS = 32;
@@ -92,11 +93,6 @@ export class Boundaries {
         if (word === 'not') this.#openBody(false);
         else this.#state = 'plain';
         break;
-      case 'label':
-        if (byte === COLON && this.#tokens === 2) break;
-        if (this.#tokens === 3 && (word === 'begin' || BLOCKS.has(word))) this.#openBody(word === 'begin');
-        else this.#state = 'plain';
-        break;
       case 'create':
         if (PROGRAMS.has(word)) {
           this.#state = 'header';
@@ -118,7 +114,6 @@ export class Boundaries {
     if (word === 'create' || word === 'alter') return 'create';
     if (!this.#compound) return 'plain';
     if (word === 'begin') return 'begin';
-    if (word === '') return 'label';
     if (!BLOCKS.has(word)) return 'plain';
     this.#openBody(word === 'loop' || word === 'repeat');
     return 'body';

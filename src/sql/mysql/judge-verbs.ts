@@ -101,6 +101,7 @@ const SPECIAL: Readonly<Record<string, Special>> = {
     judge.facts.transaction = 'begin';
     judge.facts.implicitCommit = true;
     if (judge.head.length === at + 1 || next === 'work') return;
+    judge.facts.transaction = 'other';
     judge.facts.flag('writes', 'a compound statement');
     judge.facts.flag('opaque', 'a compound statement');
   },

@@ -11,14 +11,18 @@ import type { LexicalSettings } from '../dialect.ts';
 import type { StatementSpan } from '../../model/statement.ts';
 import { Boundaries } from './boundaries.ts';
 import { isSpace, Lexer, type Reading, Token } from './lexer.ts';
-import { believedReading, mayHoldReadings, type Flavour, readingsOf } from './readings.ts';
+import { believedReading, type Flavour, mayHoldReadings, quotingIndex, readingsOf } from './readings.ts';
 
 const SEMICOLON = 0x3b;
+/** Longer texts are not read several times on the relay's loop. */
+const MAX_COMPARED_BYTES = 1024 * 1024;
 
 export interface Pieces {
   readonly spans: StatementSpan[];
   /** The last span is refused by every server that reads it like this. */
   readonly broken: boolean;
+  /** What comes last cannot be told apart at all. */
+  readonly obscure: boolean;
   /** A statement that is not the last one may change how those behind it are read. */
   readonly changesReading: boolean;
 }
@@ -36,14 +40,20 @@ export function split(
   const simple = onlyStatement(text, start, end);
   if (simple !== null) return [simple];
   const believed = pieces(text, start, end, flavour, believedReading(flavour, settings));
-  const several = believed.spans.length > 1 || believed.broken;
   // Spans of one statement that is the whole text cannot be wrong about more than the text as a whole.
-  if (!several && !mayHoldReadings(text, start, end)) return believed.spans;
-  const readings = readingsOf(text, start, end, flavour, settings, believed.changesReading);
-  if (readings === null) return believed.spans.length === 0 ? [] : [{ start, end }];
+  if (believed.spans.length === 0 || !mayHoldReadings(text, start, end)) return believed.spans;
+  const whole = [{ start, end }];
+  const { changesReading } = believed;
+  // Within a statement behind such a change, a backslash may mean something else, even where boundaries stay.
+  if (changesReading && quotingIndex(settings.sqlMode) < 3 && text.subarray(start, end).includes(0x5c))
+    return whole;
+  if (end - start > MAX_COMPARED_BYTES && believed.spans.length > 1 && quotingIndex(settings.sqlMode) === 3)
+    return whole;
+  const readings = readingsOf(text, start, end, flavour, settings, changesReading);
+  if (readings === null) return whole;
   for (const reading of readings) {
     const other = pieces(text, start, end, flavour, reading);
-    if (!agrees(believed, other)) return [{ start, end }];
+    if (other.obscure || (other.changesReading && !changesReading) || !agrees(believed, other)) return whole;
   }
   return believed.spans;
 }
@@ -98,7 +108,8 @@ export function pieces(text: Buffer, start: number, end: number, flavour: Flavou
     if (token === Token.broken || token === Token.obscure) {
       tokens++;
       finish(end);
-      return { spans, broken: token === Token.broken, changesReading };
+      const broken = token === Token.broken;
+      return { spans, broken, obscure: !broken, changesReading };
     }
     if (boundaries.ends(token, lexer)) {
       finish(lexer.tokenStart);
@@ -112,7 +123,7 @@ export function pieces(text: Buffer, start: number, end: number, flavour: Flavou
   }
   const before = changesReading;
   finish(end);
-  return { spans, broken: false, changesReading: before };
+  return { spans, broken: false, obscure: false, changesReading: before };
 }
 
 /** Words of statements that set sql_mode or the client's character set. */

@@ -143,7 +143,7 @@ export class TableNames {
 
   /** After the last token. */
   finish(): void {
-    this.#continues(0, false, NO_LEXER, Token.end);
+    if (this.#parts.length > 0) this.#continues(0, false, NO_LEXER, Token.end);
   }
 
   #symbol(byte: number): void {

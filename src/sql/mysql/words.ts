@@ -3,6 +3,7 @@
  * comparing is comparing pointers and reading a text makes no garbage.
  */
 import { BUILT_IN, HARMFUL } from './functions.ts';
+import { VERBS } from './verbs.ts';
 
 const KEYWORDS = `
   account add aggregate all alter always analyze and as asc atomic attribute autocommit backup before begin binlog body by cache
@@ -73,4 +74,9 @@ function spells(bytes: Uint8Array, from: number, word: string): boolean {
   return true;
 }
 
-export const WORDS = new WordTable([...KEYWORDS.trim().split(/\s+/), ...HARMFUL.keys(), ...BUILT_IN]);
+export const WORDS = new WordTable([
+  ...KEYWORDS.trim().split(/\s+/),
+  ...VERBS.keys(),
+  ...HARMFUL.keys(),
+  ...BUILT_IN,
+]);
