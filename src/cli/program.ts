@@ -7,6 +7,7 @@ import { addEventCommands } from './commands/events.ts';
 import { addGrantCommands } from './commands/grants.ts';
 import { addIndexCommands } from './commands/index.ts';
 import { addKeyCommands } from './commands/keys.ts';
+import { addProbeCommands } from './commands/probe.ts';
 import { addProofCommands } from './commands/proofs.ts';
 import { addSessionCommands } from './commands/sessions.ts';
 import { addStatementCommands } from './commands/statements.ts';
@@ -60,6 +61,7 @@ export function buildProgram(io: Io): Program {
   addEventCommands(commands);
   addVerifyCommand(commands);
   addProofCommands(commands);
+  addProbeCommands(commands);
   addIndexCommands(commands);
   return { command: program, exitCode: () => context?.exitCode ?? 0 };
 }

@@ -9,16 +9,13 @@ import { bpfObject } from './bpf-object.ts';
 import { ElfFile, EM_X86_64 } from './elf.ts';
 import { EventWriter, type ServerFacts } from './event-writer.ts';
 import { fileKey, findBinaries, type FoundBinary } from './finder.ts';
-import type { Inspected } from './inspected.ts';
-import { inspectMysql, looksLikeMysql } from './mysql/binary.ts';
-import { MysqlObserver } from './mysql/observer.ts';
+import { inspectBinary, type KnownBinary } from './inspect.ts';
+import type { Inspected, InspectOptions } from './inspected.ts';
 import { attach, detach } from './links.ts';
 import { LossCounter } from './losses.ts';
 import { closeObject, loadObject, type LoadedObject, MAX_BINARIES, updateMap } from './object.ts';
 import type { Observer, ObserverContext } from './observer.ts';
 import type { ProbeOptions, ProbeStatus } from './options.ts';
-import { inspectPostgres, looksLikePostgres } from './postgres/binary.ts';
-import { PostgresObserver } from './postgres/observer.ts';
 import type { ProcessFacts } from './processes.ts';
 import { encodeBinary, u16At } from './records.ts';
 import type { Dialects } from './redaction.ts';
@@ -35,12 +32,6 @@ interface Attached {
   readonly links: readonly number[];
   servers: Map<string, ServerFacts>;
   pids: readonly number[];
-}
-
-/** A binary that is a server, and how its records are read. */
-interface Known {
-  readonly inspected: Inspected;
-  readonly observe: (context: ObserverContext) => Observer;
 }
 
 export interface EngineDeps {
@@ -153,7 +144,7 @@ export class ProbeEngine {
       elf = new ElfFile(found.path);
       if (elf.machine !== EM_X86_64)
         throw new AppError('invalid', 'PROBE_MACHINE', `${found.program} is not for x86-64`);
-      const known = inspect(elf, this.#options);
+      const known = inspectBinary(elf, inspectOptions(this.#options));
       if (known === null || !this.#options.engines.includes(known.inspected.engine)) {
         if (demanded)
           throw new AppError('invalid', 'PROBE_NOT_A_SERVER', `${found.program} is no database server that the probe knows`);
@@ -172,7 +163,7 @@ export class ProbeEngine {
     }
   }
 
-  #start(found: FoundBinary, elf: ElfFile, { inspected, observe }: Known): void {
+  #start(found: FoundBinary, elf: ElfFile, { inspected, observe }: KnownBinary): void {
     const cookie = this.#freeCookie();
     updateMap(this.#sys, this.#object.maps.binaries, cookie, encodeBinary(inspected.facts));
     const context: ObserverContext = {
@@ -249,22 +240,13 @@ function load(sys: Syscalls, { links, ringBytes }: ProbeOptions): LoadedObject {
   }
 }
 
-function inspect(elf: ElfFile, options: ProbeOptions): Known | null {
-  const wanted = {
+function inspectOptions(options: ProbeOptions): InspectOptions {
+  return {
     maxTextBytes: options.maxTextBytes,
     parameters: options.parameters,
     ...(options.functionName === null ? {} : { functionName: options.functionName }),
     ...(options.fileOffset === null ? {} : { fileOffset: options.fileOffset }),
   };
-  if (looksLikePostgres(elf)) {
-    const inspected = inspectPostgres(elf, wanted);
-    return { inspected, observe: (context) => new PostgresObserver(context, inspected) };
-  }
-  if (looksLikeMysql(elf)) {
-    const inspected = inspectMysql(elf, wanted);
-    return { inspected, observe: (context) => new MysqlObserver(context, inspected) };
-  }
-  return null;
 }
 
 function missingProgram(name: string): never {

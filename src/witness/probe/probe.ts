@@ -70,7 +70,7 @@ export class Probe {
       });
       worker.on('exit', () => {
         reject(new AppError('unavailable', 'PROBE_FAILED', 'the probe’s thread did not start'));
-        probe?.#died(new AppError('unavailable', 'PROBE_FAILED', 'the probe’s thread ended'));
+        if (probe !== null) probe.#died(new AppError('unavailable', 'PROBE_FAILED', 'the probe’s thread ended'));
       });
     });
   }
@@ -85,8 +85,9 @@ export class Probe {
     this.#post({ type: 'scan' });
   }
 
-  /** Detaches, delivers what is left, and resolves with the final counts. */
+  /** Detaches, delivers what is left, and resolves with the final counts. Nothing is left to do after a failure. */
   async stop(): Promise<ProbeStatus> {
+    if (this.#ending) return this.#status;
     const status = await new Promise<ProbeStatus>((resolve) => {
       this.#stopped = resolve;
       this.#ending = true;

@@ -232,7 +232,7 @@ export class MysqlObserver implements Observer {
       connection: this.#connection(pid, process, u64At(data, at + 32)),
       atNs: u64At(data, at + 16),
       startedNs: u64At(data, at + 24),
-      queryId: u64At(data, at + 40),
+      queryId: begins ? 0 : u64At(data, at + 40),
       begins,
       // What the connection's last statement sent is still there when the next one begins.
       rows: begins ? 0 : u64At(data, at + 48),
