@@ -20,6 +20,8 @@ const SEAL_BYTES = 256 * 1024;
 const CLOSE_TILES_MS = 500;
 /** Spent on making tiles durable in one go. */
 const TILES_MS = 2;
+/** So many wait for a quiet moment; with more, one is made durable in each round of traffic. */
+const TILES_WAITING = 1_024;
 /** Shortest time between looks at the free space, and the longest while nothing is written. */
 const SPACE_MS = 5;
 const SPACE_IDLE_MS = 200;
@@ -117,8 +119,9 @@ class SealerLoop {
     this.#cosigner?.offer(this.#sealer.signed, this.#sealer.subtree, this.#settings.cosignMs);
   }
 
-  /** A little at a time while there is traffic, and not at all while somebody waits for a sync. */
+  /** Little or nothing while there is traffic, and nothing while somebody waits for a sync: see {@link TILES_WAITING}. */
   #syncTiles(traffic: boolean): boolean {
+    if (traffic && this.#sealer.tilesWaiting < TILES_WAITING) return true;
     const until = performance.now() + TILES_MS;
     while (Atomics.load(this.#words, WORD.hurry) === 0 && Atomics.load(this.#words, WORD.closing) === 0) {
       if (!this.#sealer.syncTiles(1)) return false;

@@ -48,11 +48,11 @@ export class Sealer {
   readonly #layout: Layout;
   readonly #signer: SignerKey;
   readonly #tree: TileTree;
-  /** Entries of the bundle that is filling, by slot. */
   readonly #bundle: Buffer[] = [];
   /** Goes ahead of `#hash`; what is behind it is on stable storage. `null` before the first segment. */
   #synced: ChainCursor | null = null;
   #hash: ChainCursor | null = null;
+  #hashEnd = 0; // length of its segment, as last asked for
   /** The block at the hash cursor was read but not taken into the tree yet (writing a tile failed). */
   #held = false;
   /** The last segment that was there before this process; -1 when there was none. */
@@ -233,6 +233,11 @@ export class Sealer {
     return true;
   }
 
+  /** Full tiles that are written and not durable yet. */
+  get tilesWaiting(): number {
+    return this.#syncing.length + this.#collected.length;
+  }
+
   /** Whether {@link saveState} has something to record. */
   get stateChanged(): boolean {
     return this.#persistedTiles !== this.#tilesSynced;
@@ -309,12 +314,17 @@ export class Sealer {
 
   #sealNext(cursor: ChainCursor): number {
     while (!this.#held) {
-      const result = cursor.next(cursor.segment.file.size());
+      // The file only grows: what it held a while ago is enough until that is used up.
+      if (cursor.offset >= this.#hashEnd) this.#hashEnd = cursor.segment.file.size();
+      const result = cursor.next(this.#hashEnd);
       if (result === 'block') {
         this.#held = true;
       } else if (result === 'end' && cursor.hasSuccessor()) {
         const problem = cursor.moveOn();
         if (problem !== null) throw damaged(this.#layout, cursor, problem);
+        this.#hashEnd = 0;
+      } else if (result === 'partial' && cursor.segment.file.size() > this.#hashEnd) {
+        this.#hashEnd = cursor.segment.file.size();
       } else {
         throw damaged(this.#layout, cursor, cursor.scanner.problem);
       }
@@ -329,7 +339,7 @@ export class Sealer {
       offset,
       header?.firstOfSegment === true ? segment.headerSha256 : null,
     );
-    // Each step may fail and is then done again with the same block, so each must bear repetition.
+    // Each step may fail and is then repeated with the same block.
     const slot = this.#tree.size % TILE_WIDTH;
     this.#bundle[slot] = entry;
     if (slot === TILE_WIDTH - 1)
@@ -353,7 +363,7 @@ export class Sealer {
     this.#repairPartials();
   }
 
-  /** A cursor at the tree's end, or `null` while there is no segment with that block. */
+  /** A cursor at the tree's end; `null`: no segment has it yet. */
   #startCursor(checked: boolean): ChainCursor | null {
     const target = this.#tree.size;
     const firstBlock = listSegments(this.#disk, this.#layout).findLast((first) => first <= target);

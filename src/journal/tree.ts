@@ -5,12 +5,13 @@
  *
  *   leaf = SHA-256(0x00 ‖ entry)      node = SHA-256(0x01 ‖ left ‖ right)      empty tree = SHA-256("")
  */
-import { hash } from 'node:crypto';
+import { putSha256, sha256 } from './format.ts';
 
 export const HASH_BYTES = 32;
 export const TILE_WIDTH = 256;
 const TILE_HEIGHT = 8;
 
+const NOTHING = Buffer.alloc(0);
 const pair = Buffer.alloc(1 + 2 * HASH_BYTES);
 pair[0] = 1;
 const leafBuffer = Buffer.alloc(1 + 1024);
@@ -18,32 +19,29 @@ const leafBuffer = Buffer.alloc(1 + 1024);
 export function leafHash(entry: Uint8Array): Buffer {
   const bytes = entry.length <= 1024 ? leafBuffer : Buffer.alloc(1 + entry.length);
   bytes.set(entry, 1);
-  return hash('sha256', bytes.subarray(0, 1 + entry.length), 'buffer');
+  return sha256(bytes.subarray(0, 1 + entry.length));
 }
 
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   pair.set(left, 1);
   pair.set(right, 1 + HASH_BYTES);
-  return hash('sha256', pair, 'buffer');
+  return sha256(pair);
 }
 
 export function emptyRoot(): Buffer {
-  return hash('sha256', '', 'buffer');
+  return sha256(NOTHING);
 }
 
 /** The root of `count` (a power of two) hashes that stand one after the other in `hashes` from hash `start` on. */
 export function perfectRoot(hashes: Uint8Array, start: number, count: number): Buffer {
-  if (count === 1) return Buffer.from(hashes.subarray(start * HASH_BYTES, (start + 1) * HASH_BYTES));
-  let level = Buffer.from(hashes.subarray(start * HASH_BYTES, (start + count) * HASH_BYTES));
+  const level = Buffer.from(hashes.subarray(start * HASH_BYTES, (start + count) * HASH_BYTES));
   for (let width = count; width > 1; width /= 2) {
-    for (let i = 0; i < width; i += 2)
-      nodeHash(
-        level.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES),
-        level.subarray((i + 1) * HASH_BYTES, (i + 2) * HASH_BYTES),
-      ).copy(level, (i / 2) * HASH_BYTES);
+    for (let i = 0; i < width; i += 2) {
+      pair.set(level.subarray(i * HASH_BYTES, (i + 2) * HASH_BYTES), 1);
+      putSha256(pair, level, (i / 2) * HASH_BYTES);
+    }
   }
-  level = level.subarray(0, HASH_BYTES);
-  return Buffer.from(level);
+  return Buffer.from(level.subarray(0, HASH_BYTES));
 }
 
 /** Called with each tile that has filled: `hashes` is 8,192 bytes, valid during the call only. */
