@@ -43,6 +43,8 @@ export class Boundaries {
   #atStatement = false;
   #afterEnd = false;
   #inHandler = false;
+  /** In the condition of a REPEAT, which END closes. */
+  #inUntil = false;
   /** Right behind the kind of object: IF is IF [NOT] EXISTS. */
   #afterObject = false;
 
@@ -69,6 +71,7 @@ export class Boundaries {
       this.#atStatement = true;
       this.#afterEnd = false;
       this.#inHandler = false;
+      this.#inUntil = false;
     } else this.#advance(lexer.word, byte);
     return false;
   }
@@ -81,6 +84,7 @@ export class Boundaries {
     this.#atStatement = false;
     this.#afterEnd = false;
     this.#inHandler = false;
+    this.#inUntil = false;
     this.#afterObject = false;
   }
 
@@ -145,8 +149,13 @@ export class Boundaries {
     if (afterEnd && BLOCKS.has(word)) return;
     switch (word) {
       case 'end':
+        // Elsewhere it is the name of something.
+        if (!atStatement && !this.#inUntil && this.#blocks.at(-1) !== true) return;
         this.#blocks.pop();
         this.#afterEnd = true;
+        return;
+      case 'until':
+        this.#inUntil = true;
         return;
       case 'case':
         this.#open(!atStatement);

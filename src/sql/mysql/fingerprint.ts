@@ -64,8 +64,10 @@ class Hash {
       this.#comma = false;
       return;
     }
-    this.#flush();
-    if (!this.#inRepeatedList) this.#byte(0x3f);
+    if (!this.#inRepeatedList || this.#last !== 'open') {
+      this.#flush();
+      this.#byte(0x3f);
+    }
     this.#last = 'constant';
   }
 
@@ -121,11 +123,10 @@ class Hash {
 
   /** What was held back after all differs. */
   #flush(): void {
-    if (this.#inRepeatedList && this.#last !== 'constant') this.#byte(COMMA), this.#byte(OPEN);
-    else if (this.#inRepeatedList) {
+    if (this.#inRepeatedList) {
       this.#byte(COMMA);
       this.#byte(OPEN);
-      this.#byte(0x3f);
+      if (this.#last === 'constant') this.#byte(0x3f);
     }
     this.#inRepeatedList = false;
     if (this.#comma) this.#byte(COMMA);

@@ -58,13 +58,14 @@ export function split(
   return believed.spans;
 }
 
-/** The complete statements of the other reading are those of this one. */
+/** Every complete statement of the other reading is one of this one. */
 function agrees(believed: Pieces, other: Pieces): boolean {
   const complete = other.broken ? other.spans.length - 1 : other.spans.length;
+  let at = 0;
   for (let i = 0; i < complete; i++) {
-    const one = believed.spans[i];
-    const two = other.spans[i];
-    if (one === undefined || one.start !== two.start || one.end !== two.end) return false;
+    const { start, end } = other.spans[i];
+    while (at < believed.spans.length && believed.spans[at].start < start) at++;
+    if (believed.spans[at]?.start !== start || believed.spans[at].end !== end) return false;
   }
   return true;
 }

@@ -7,6 +7,7 @@ const OPEN = 0x28;
 const CLOSE = 0x29;
 const DOT = 0x2e;
 const MAX_DEPTH = 64;
+const MAX_QUERIES = 100;
 
 /** Behind these, a table is named. */
 const BEFORE_TABLE: ReadonlySet<string> = new Set([
@@ -149,6 +150,14 @@ export class TableNames {
   #symbol(byte: number): void {
     const depth = Math.min(this.#depth, MAX_DEPTH);
     if (byte === OPEN) {
+      // WITH x AS ( …
+      if (
+        this.#isWith &&
+        this.#depth === 0 &&
+        this.#previousWord === 'as' &&
+        this.#withQueries.size < MAX_QUERIES
+      )
+        this.#withQueries.add(this.#lastIdentifier);
       this.#depth++;
       const inner = Math.min(this.#depth, MAX_DEPTH);
       // FROM (a, b): a list goes on within.
@@ -166,8 +175,6 @@ export class TableNames {
   #keyword(word: string, isFirst: boolean): boolean {
     const depth = Math.min(this.#depth, MAX_DEPTH);
     if (this.#expecting && FILLERS.has(word)) return true;
-    if (word === 'as' && this.#isWith && this.#lastIdentifier !== '' && this.#withQueries.size < 100)
-      this.#withQueries.add(this.#lastIdentifier);
     if (ENDS_LIST.has(word)) this.#inList[depth] = 0;
     if (!BEFORE_TABLE.has(word)) return false;
     if (word === 'from' && this.#inCall[depth] === 1) return false;
@@ -183,7 +190,7 @@ export class TableNames {
 
   #name(word: string, kind: TokenKind, lexer: Lexer): void {
     if (this.#expecting && !NO_NAMES.has(word)) this.#parts = [this.#nameOf(kind, lexer)];
-    else if (this.#isWith && this.#depth === 0 && word === '')
+    else if (this.#isWith && this.#depth === 0 && word !== 'as')
       this.#lastIdentifier = this.#nameOf(kind, lexer);
     this.#expecting = false;
   }
