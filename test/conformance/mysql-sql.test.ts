@@ -8,6 +8,7 @@
 import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import mysql, { type Connection } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decide } from '../../src/access/policy.ts';
@@ -173,4 +174,152 @@ describe.each(SERVERS)('$flavour itself', ({ flavour, need, start }) => {
       expect(await changes(entry, false)).not.toEqual([]);
     },
   );
+});
+
+const MODES = ['', 'ANSI_QUOTES', 'NO_BACKSLASH_ESCAPES'] as const;
+
+describe.each(SERVERS)('what $flavour reads in a text', ({ flavour, need, start }) => {
+  const missing = isMissing(need);
+  const dialect = loadMysqlDialect(flavour);
+  let server: MysqlServer;
+  let session: Connection;
+  const numRuns = Number(process.env['DBW_FUZZ_RUNS'] ?? 1500);
+
+  beforeAll(async () => {
+    if (missing) return;
+    server = await start();
+    session = await mysql.createConnection(server.admin());
+  });
+  afterAll(async () => {
+    await session?.end();
+    await server?.stop();
+  });
+
+  const PIECES = [
+    ...[
+      'select 1',
+      "select 'a",
+      "b'",
+      'select "a',
+      'b"',
+      'select `a',
+      '`',
+      "''",
+      '""',
+      '\\',
+      "\\'",
+      '\\"',
+      "'",
+      '"',
+      ';',
+      ';',
+      ';',
+    ],
+    ...[
+      '-- ',
+      '--',
+      '#',
+      '\n',
+      '/*',
+      '*/',
+      '/*!',
+      '/*!50000',
+      '/*!50699 ',
+      '/*!50700',
+      '/*!99999',
+      '/*!101100 ',
+      '/*M!',
+      '/*M!100100 ',
+      '/*+',
+      '/*!500001',
+    ],
+    ...[
+      ' as x',
+      ',',
+      '(',
+      ')',
+      '1',
+      '1e1',
+      '.5',
+      '0x4',
+      ' + ',
+      'set @a = 1',
+      'do 1',
+      'begin',
+      'commit',
+      'é',
+      "x'41'",
+      "N'n'",
+      '@a',
+      '@`a',
+      '$$',
+      '$a$',
+    ],
+    ...[
+      'create procedure if not exists p() begin',
+      'create procedure if not exists q() select 1',
+      ' end',
+      'if 1 then',
+      ' end if',
+      ' case 1 when 1 then 2 end',
+      'begin not atomic',
+    ],
+  ];
+  const LOCKS = ["select get_lock('fuzz', 0)", " + get_lock('fuzz', 0)", "do `get_lock`('fuzz', 0)"];
+  const texts = (pieces: readonly string[]): fc.Arbitrary<string> =>
+    fc
+      .array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 14 })
+      .chain((parts) => fc.constantFrom(parts.join(''), parts.join(' ')));
+
+  it.skipIf(missing)('is what the dialect splits it into', async () => {
+    let accepted = 0;
+    await fc.assert(
+      fc.asyncProperty(texts(PIECES), fc.constantFrom(...MODES), async (sql, sqlMode) => {
+        await session.query(`SET sql_mode = '${sqlMode}', autocommit = 1`);
+        const results = await session.query(sql).then(
+          // Of several statements, a list of what a single one has.
+          ([, fields]) =>
+            Array.isArray(fields) && fields.some((each) => each === undefined || Array.isArray(each))
+              ? fields.length
+              : 1,
+          () => 0,
+        );
+        if (results === 0) return;
+        accepted++;
+        const text = Buffer.from(sql);
+        const settings = { standardConformingStrings: true, clientEncoding: 'utf8mb4', sqlMode };
+        expect(dialect.split(text, 0, text.length, settings), sql).toHaveLength(results);
+      }),
+      { numRuns },
+    );
+    expect(accepted).toBeGreaterThan(numRuns / 50);
+  });
+
+  it.skipIf(missing)('holds no call that the classification has missed, whatever the mode', async () => {
+    let locked = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        texts([...PIECES, ...LOCKS, ...LOCKS]),
+        fc.constantFrom(...MODES),
+        async (sql, sqlMode) => {
+          await session.query(`SET sql_mode = '${sqlMode}', autocommit = 1`);
+          await session.query(sql).catch(() => undefined);
+          await session.query('ROLLBACK');
+          const [[row]] = await session.query<mysql.RowDataPacket[]>('SELECT RELEASE_ALL_LOCKS() AS held');
+          if (Number(row['held']) === 0) return;
+          locked++;
+          const text = Buffer.from(sql);
+          const answers = dialect
+            .split(text, 0, text.length)
+            .map((span) => dialect.classify(text, span.start, span.end));
+          expect(
+            answers.some((what) => !what.parsed || what.writes),
+            sql,
+          ).toBe(true);
+        },
+      ),
+      { numRuns },
+    );
+    expect(locked).toBeGreaterThan(numRuns / 50);
+  });
 });

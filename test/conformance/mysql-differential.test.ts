@@ -1,0 +1,76 @@
+/**
+ * The same said to a server directly and through dbwitness: every packet of every answer is the same, header and sequence
+ * id included, with each of the capabilities that change how packets read, and under controls.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Capability as C } from '../../src/wire/mysql/protocol.ts';
+import {
+  type Access,
+  type Dbwitness,
+  isMissing,
+  type MysqlServer,
+  startDbwitness,
+  startMariadb,
+  startMysql,
+} from '../servers/index.ts';
+import { transcript } from './mysql/differential.ts';
+import type { RawOptions, RawTarget } from './mysql/raw-client.ts';
+import { SCRIPT } from './mysql/script.ts';
+
+const SERVERS = [
+  ['mariadb', 'MariaDB 10.11', () => startMariadb({ version: '10.11', tls: true })],
+  ['mariadb-11.8', 'MariaDB 11.8', () => startMariadb({ version: '11.8', tls: true })],
+  ['mysql-9.7', 'MySQL 9.7', () => startMysql({ version: '9.7', tls: true })],
+  ['mysql-5.6', 'MySQL 5.6', () => startMysql({ version: '5.6' })],
+] as const;
+
+const ALL = 0xffff_ffff;
+const MODES: Readonly<Record<string, RawOptions>> = {
+  'everything the server has': {},
+  'EOF packets': { wanted: ALL & ~C.DEPRECATE_EOF },
+  'no session tracking': { wanted: ALL & ~C.SESSION_TRACK },
+  'what there was in 5.5': {
+    wanted: ALL & ~(C.DEPRECATE_EOF | C.SESSION_TRACK | C.QUERY_ATTRIBUTES | C.OPTIONAL_RESULTSET_METADATA),
+    mariadb: 0,
+  },
+};
+
+/** Controls refuse these, or the server reports more of them than was asked for. */
+const OWN_WAY = /^(?:SET (?:NAMES|sql_mode)|CALL|HANDLER|SELECT @out)/;
+
+describe.each(SERVERS)('%s', (need, _name, start) => {
+  describe.skipIf(isMissing(need))('answers are the same', () => {
+    let server: MysqlServer;
+    let node: Dbwitness;
+    let open: Access;
+    let controlled: Access;
+    let direct: RawTarget;
+
+    beforeAll(async () => {
+      [server, node] = await Promise.all([start(), startDbwitness({ mysql: true })]);
+      const database = { recording: { label_application_name: false } };
+      open = await node.grantAccess(server, { database });
+      controlled = await node.grantAccess(server, { grant: { controls: ['block_copy'] }, database });
+      const { host, port, user, password } = server;
+      direct = { host, port, user, password, database: 'test' };
+    });
+    afterAll(async () => {
+      await node?.stop();
+      await server?.stop();
+    });
+
+    it.each(Object.entries(MODES))('with %s', async (_mode, options) => {
+      const expected = await transcript(direct, SCRIPT, options);
+      expect(expected.length).toBeGreaterThan(100);
+      expect(await transcript(open, SCRIPT, options)).toEqual(expected);
+      const under = await transcript(controlled, SCRIPT, options);
+      const same = (lines: readonly string[]): string[] => lines.filter((line) => !OWN_WAY.test(line));
+      expect(same(under)).toEqual(same(expected));
+    });
+
+    it.skipIf(need === 'mysql-5.6')('inside TLS', async () => {
+      const expected = await transcript(direct, SCRIPT, { tls: true });
+      expect(await transcript(open, SCRIPT, { tls: true })).toEqual(expected);
+    });
+  });
+});
