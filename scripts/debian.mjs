@@ -9,15 +9,14 @@ const packages = {
     { name: 'postgresql-client-15', file: '/usr/lib/postgresql/15/bin/psql' },
     { name: 'mariadb-server', file: '/usr/sbin/mariadbd' },
     { name: 'mariadb-client', file: '/usr/bin/mariadb' },
+    { name: 'sysbench', file: '/usr/bin/sysbench' },
     { name: 'openssl', file: '/usr/bin/openssl' },
     { name: 'pgbouncer', file: '/usr/sbin/pgbouncer' },
     { name: 'strace', file: '/usr/bin/strace' },
+    { name: 'clang', file: '/usr/bin/clang' },
     { name: 'chromium', file: '/usr/bin/chromium' },
   ],
-  bench: [
-    { name: 'haproxy', file: '/usr/sbin/haproxy' },
-    { name: 'sysbench', file: '/usr/bin/sysbench' },
-  ],
+  bench: [{ name: 'haproxy', file: '/usr/sbin/haproxy' }],
 };
 
 /** Installs or names what is missing of the given sets. Never ends the process: the tests decide what they need. */

@@ -25,12 +25,20 @@ describe('what counts as lost', () => {
   });
 });
 
-describe.skipIf(isMissing('postgres', 'pgbench'))('kill −9 under load (HOSTILE 70)', () => {
-  it('loses nothing, and verify passes after each restart', async () => {
-    const seed = newSeed();
-    const lines: string[] = [];
-    const result = await chaosKill({ rounds: 3, seed, log: (line) => lines.push(line) });
-    expect(result.lost.slice(0, 5), `seed ${seed}\n${lines.join('\n')}`).toEqual([]);
-    expect(result.statements).toBeGreaterThan(100);
-  }, 240_000);
+describe.each([
+  { server: 'postgres', needs: ['postgres', 'pgbench'] },
+  { server: 'mariadb', needs: ['mariadb', 'sysbench'] },
+  { server: 'mysql', needs: ['mysql-9.7', 'sysbench'] },
+] as const)('kill −9 under load of $server (HOSTILE 70)', ({ server, needs }) => {
+  it.skipIf(isMissing(...needs))(
+    'loses nothing, and verify passes after each restart',
+    async () => {
+      const seed = newSeed();
+      const lines: string[] = [];
+      const result = await chaosKill({ server, rounds: 3, seed, log: (line) => lines.push(line) });
+      expect(result.lost.slice(0, 5), `seed ${seed}\n${lines.join('\n')}`).toEqual([]);
+      expect(result.statements).toBeGreaterThan(100);
+    },
+    240_000,
+  );
 });

@@ -1,33 +1,48 @@
 /**
- * kill −9 under load. In each round pgbench runs through dbwitness, in every protocol mode and with pipelines; at a
- * random moment the whole process tree of dbwitness is killed. Then:
+ * kill −9 under load. In each round load generators run through dbwitness, in every protocol mode; at a random moment
+ * the whole process tree of dbwitness is killed. Then:
  *
- *   1. the server's backends finish what they had received, and end;
+ *   1. the server's connections finish what they had received, and end;
  *   2. dbwitness starts again on the same data, and `dbwitness verify` finds the journal whole;
- *   3. every statement in the server's own log is in the journal: same backend, same text, same parameters, same order.
+ *   3. every statement in the server's own log is in the journal: same connection, same text, same parameters, same order.
  *
  * The journal may hold more than the server ran (recorded, not yet forwarded), never less.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import {
-  type Access,
-  type Dbwitness,
-  pgbench,
-  pgbenchInit,
-  type PgbenchOptions,
-  type PostgresServer,
-  seeded,
-  startDbwitness,
-  startPostgres,
-  waitFor,
-} from '../servers/index.ts';
-import { JournalFollower } from './journal-statements.ts';
-import { LOG_SETTINGS, type RunStatement, ServerLog } from './server-log.ts';
+import { type Access, type Dbwitness, seeded, startDbwitness, waitFor } from '../servers/index.ts';
+import { startMysqlField } from './chaos-mysql.ts';
+import { startPostgresField } from './chaos-postgres.ts';
+import { JournalFollower, type RecordedForm } from './journal-statements.ts';
+import type { RunStatement } from './server-log.ts';
+
+/** A server under test: its load, and its own account of what it ran. */
+export interface ChaosField {
+  /** Somebody who is witnessed. */
+  grantAccess(node: Dbwitness): Promise<Access>;
+  /** Starts every load. Each ends when its connections break, and does not reject then. */
+  load(access: Access, seconds: number): Promise<unknown>[];
+  /** Whether statements arrive on several of the witnessed connections. */
+  flowing(): Promise<boolean>;
+  /** Whether no witnessed connection is left. */
+  idle(): Promise<boolean>;
+  /** What was run on witnessed connections since the last call, in the server's order. None of them may be left. */
+  statementsSince(): Promise<RunStatement[]>;
+  /** How the journal's record is compared with the server's log. */
+  readonly recordedForm: RecordedForm;
+  stop(): Promise<void>;
+}
+
+export const CHAOS_SERVERS = {
+  postgres: startPostgresField,
+  mariadb: () => startMysqlField('mariadb'),
+  mysql: () => startMysqlField('mysql'),
+} satisfies Record<string, () => Promise<ChaosField>>;
+export type ChaosServerName = keyof typeof CHAOS_SERVERS;
 
 export interface ChaosOptions {
+  /** Default `postgres`. */
+  readonly server?: ChaosServerName;
   readonly rounds: number;
   readonly seed: number;
   readonly log: (line: string) => void;
@@ -45,42 +60,25 @@ export interface ChaosResult {
   readonly onlyRecorded: number;
 }
 
-const WITNESSED = 'witnessed';
 const LOAD_SECONDS = 30; // longer than any delay: the kill ends it
 
 export async function chaosKill(options: ChaosOptions): Promise<ChaosResult> {
   const random = seeded(options.seed);
-  const scripts = mkdtempSync(join(tmpdir(), 'dbw-chaos-'));
-  const server = await startPostgres({
-    version: '15',
-    settings: LOG_SETTINGS,
-    initSql: `CREATE ROLE ${WITNESSED} SUPERUSER LOGIN PASSWORD 'witnessed'`,
-  });
-  const node = await startDbwitness();
+  const field = await CHAOS_SERVERS[options.server ?? 'postgres']();
+  const node = await startDbwitness({ mysql: true });
   try {
-    await pgbenchInit({ ...server, database: 'postgres' }, 1);
-    const access = await node.grantAccess(server, {
-      database: { username: WITNESSED, password: 'witnessed' },
-    });
-    const serverLog = new ServerLog(server);
-    const journal = new JournalFollower(join(node.dataDir, 'journal'));
+    const access = await field.grantAccess(node);
+    const journal = new JournalFollower(join(node.dataDir, 'journal'), field.recordedForm);
     let statements = 0;
     let onlyRecorded = 0;
     const lost: RunStatement[] = [];
     for (let round = 1; round <= options.rounds; round++) {
       const delayMs = Math.floor(random() * (options.maxDelayMs ?? 1_000));
       // Most kills strike while statements flow; every fifth may strike while clients connect.
-      await killUnderLoad({
-        node,
-        access,
-        server,
-        load: loads(scripts),
-        delayMs,
-        connecting: random() < 0.2,
-      });
+      await killUnderLoad({ node, access, field, delayMs, connecting: random() < 0.2 });
       await node.start();
       await verified(node);
-      const ran = await serverLog.statementsSince(WITNESSED);
+      const ran = await field.statementsSince();
       const recorded = await journal.statementsSince();
       const missing = notIn(ran, recorded);
       lost.push(...missing);
@@ -93,63 +91,27 @@ export async function chaosKill(options: ChaosOptions): Promise<ChaosResult> {
     return { rounds: options.rounds, statements, lost, onlyRecorded };
   } finally {
     await node.stop();
-    await server.stop();
-    rmSync(scripts, { recursive: true, force: true });
+    await field.stop();
   }
-}
-
-/** Several clients in every protocol mode, and pipelines. */
-function loads(scripts: string): Omit<PgbenchOptions, 'seconds'>[] {
-  const pipeline = join(scripts, 'pipeline.sql');
-  writeFileSync(
-    pipeline,
-    `\\set aid random(1, 100000)
-\\startpipeline
-SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
-UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = :aid;
-SELECT 'a literal', :aid;
-\\endpipeline
-`,
-  );
-  return [
-    { script: 'tpcb-like', protocol: 'simple', clients: 3 },
-    { script: 'tpcb-like', protocol: 'extended', clients: 2 },
-    { script: 'select-only', protocol: 'prepared', clients: 3 },
-    { script: { file: pipeline }, protocol: 'extended', clients: 2 },
-  ];
 }
 
 interface Kill {
   readonly node: Dbwitness;
   readonly access: Access;
-  readonly server: PostgresServer;
-  readonly load: readonly Omit<PgbenchOptions, 'seconds'>[];
+  readonly field: ChaosField;
   readonly delayMs: number;
   /** Count the delay from the start of the clients, not from their first statements. */
   readonly connecting: boolean;
 }
 
-async function killUnderLoad({ node, access, server, load, delayMs, connecting }: Kill): Promise<void> {
-  const running = load.map((one) => pgbench(access, { ...one, seconds: LOAD_SECONDS, tolerant: true }));
-  if (!connecting)
-    await waitFor('statements to flow', async () => {
-      const [{ active }] = await server.query<{ active: string }>(
-        "SELECT count(*) AS active FROM pg_stat_activity WHERE usename = $1 AND query <> ''",
-        [WITNESSED],
-      );
-      return Number(active) >= 5;
-    });
+async function killUnderLoad({ node, access, field, delayMs, connecting }: Kill): Promise<void> {
+  const running = field.load(access, LOAD_SECONDS);
+  if (!connecting) await waitFor('statements to flow', () => field.flowing());
   await delay(delayMs);
   await node.kill9();
   await Promise.all(running);
-  // What a backend had received it still runs and logs, before it sees that the connection is gone.
-  await waitFor('the backends to end', async () => {
-    const [{ left }] = await server.query<{ left: string }>(
-      'SELECT count(*) AS left FROM pg_stat_activity WHERE usename = $1',
-      [WITNESSED],
-    );
-    return left === '0';
-  });
+  // What a connection's server side had received it still runs and logs, before it sees that the client is gone.
+  await waitFor('the connections to end', () => field.idle());
 }
 
 async function verified(node: Dbwitness): Promise<void> {

@@ -1,20 +1,34 @@
 /** The journal's account: every statement that was let through, by the backend that it went to. */
 import { JournalReader } from '../../src/journal/reader.ts';
-import { Decision, type Event, type TextDeclared } from '../../src/model/events.ts';
-import { normalised, type RunStatement } from './server-log.ts';
+import { Decision, type Event, type StatementStarted, type TextDeclared } from '../../src/model/events.ts';
+import type { RunStatement } from './server-log.ts';
+
+/** A recorded statement as the server's log would show it; `null`: the log does not show such. */
+export type RecordedForm = (
+  statement: StatementStarted,
+  text: string,
+  parameterTypes: readonly number[],
+) => Omit<RunStatement, 'pid'> | null;
+
+interface Text {
+  readonly sql: string;
+  readonly parameterTypes: readonly number[];
+}
 
 interface Session {
   readonly pid: number;
-  readonly texts: Map<number, string>;
+  readonly texts: Map<number, Text>;
 }
 
 export class JournalFollower {
   readonly #folder: string;
   readonly #sessions = new Map<string, Session>();
+  readonly #form: RecordedForm;
   #nextSeq = 0;
 
-  constructor(folder: string) {
+  constructor(folder: string, form: RecordedForm) {
     this.#folder = folder;
+    this.#form = form;
   }
 
   /** What the journal has more than at the last call, in its order. */
@@ -46,29 +60,16 @@ export class JournalFollower {
     if (session === undefined) return null;
     if (body.case === 'textDeclared') declare(session, body.value);
     if (body.case !== 'statementStarted' || body.value.decision !== Decision.ALLOWED) return null;
-    const { sql, textRef, bind } = body.value;
-    const text = textRef === 0 ? Buffer.from(sql).toString() : session.texts.get(textRef);
+    const { sql, textRef, parameterTypes } = body.value;
+    const text =
+      textRef === 0 ? { sql: Buffer.from(sql).toString(), parameterTypes } : session.texts.get(textRef);
     if (text === undefined) throw new Error(`statement refers to text ${textRef}, which was never declared`);
-    return { pid: session.pid, text: normalised(text), parameters: parametersOf(Buffer.from(bind)) };
+    const types = parameterTypes.length > 0 ? parameterTypes : text.parameterTypes;
+    const form = this.#form(body.value, text.sql, types);
+    return form === null ? null : { pid: session.pid, ...form };
   }
 }
 
 function declare(session: Session, text: TextDeclared): void {
-  session.texts.set(text.ref, Buffer.from(text.sql).toString());
-}
-
-/** Bind's parameters, all in text format, as the server writes them into its log. */
-function parametersOf(bind: Buffer): string {
-  if (bind.length === 0) return '';
-  let at = 2 + 2 * bind.readInt16BE(0);
-  const count = bind.readInt16BE(at);
-  at += 2;
-  const values: string[] = [];
-  for (let i = 0; i < count; i++) {
-    const length = bind.readInt32BE(at);
-    at += 4;
-    values.push(length < 0 ? 'NULL' : `'${bind.toString('utf8', at, at + length).replaceAll("'", "''")}'`);
-    at += Math.max(0, length);
-  }
-  return values.join(', ');
+  session.texts.set(text.ref, { sql: Buffer.from(text.sql).toString(), parameterTypes: text.parameterTypes });
 }
