@@ -406,7 +406,7 @@ const LEXING = [
     { wouldWrite: true },
   ),
   // Harmless with the default quoting only.
-  ...entries(47, 'refuse', ["SELECT '\\'; DELETE FROM t; -- '", 'SELECT "\\"; DELETE FROM t; -- "'']),
+  ...entries(47, 'refuse', ["SELECT '\\'; DELETE FROM t; -- '", 'SELECT "\\"; DELETE FROM t; -- "']),
   ...entries(47, 'refuse', ["SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT '\\'; DELETE FROM t; -- '", "SET sql_mode = 'ANSI_QUOTES'; SELECT 'a' AS \"\\\"; DELETE FROM t; -- \""], { wouldWrite: true }),
   ...entries(
     48,
