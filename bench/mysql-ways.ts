@@ -89,7 +89,8 @@ export function mysqlTransfers(): Transfer[] {
 /** A connection whose log-in the driver did; from then on its bytes are ours, as parsing them would be what is measured. */
 function loggedIn(target: Target): Promise<Socket> {
   return new Promise((done, fail) => {
-    const client = createConnection({ ...target });
+    const { host, port, user, password, database } = target;
+    const client = createConnection({ host, port, user, password, database });
     client.connect((error) => {
       if (error !== null) {
         fail(error);

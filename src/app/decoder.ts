@@ -1,5 +1,6 @@
 /** What the store must be told of SQL and wire formats, engine by engine: the indexer's eyes. */
 import type { EngineName } from '../model/access.ts';
+import { loadMysqlDialect } from '../sql/mysql/dialect.ts';
 import { loadPostgresDialect } from '../sql/postgres/dialect.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import type { JsonValue, StatementDecoder, StatementFacts } from '../store/statement-decoder.ts';
@@ -10,7 +11,11 @@ const UNKNOWN: StatementFacts = { verb: '', fingerprint: '', tables: [] };
 const MAX_PARSED_BYTES = 64 * 1024;
 
 export async function createDecoder(): Promise<StatementDecoder> {
-  const dialects: Partial<Record<EngineName, SqlDialect>> = { postgres: await loadPostgresDialect() };
+  const dialects: Partial<Record<EngineName, SqlDialect>> = {
+    postgres: await loadPostgresDialect(),
+    mysql: loadMysqlDialect('mysql'),
+    mariadb: loadMysqlDialect('mariadb'),
+  };
   return {
     describeStatement: (engine, sql) => {
       const dialect = dialects[engine];
