@@ -24,6 +24,7 @@ const NEEDS = {
   'mariadb-client': { anyOf: ['/usr/bin/mariadb'], debianPackage: 'mariadb-client' },
   sysbench: { anyOf: ['sysbench'], debianPackage: 'sysbench' },
   strace: { anyOf: ['strace'], debianPackage: 'strace' },
+  clang: { anyOf: ['clang'], debianPackage: 'clang' },
 } as const satisfies Record<string, Need>;
 
 export type NeedName = keyof typeof NEEDS;

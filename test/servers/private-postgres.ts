@@ -3,7 +3,16 @@
  * attached to it disturbs no other server of the machine. Everything else is linked: PostgreSQL finds its files relative
  * to its binary.
  */
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fetchPostgres } from '../../src/app/demo/postgres-binaries.ts';

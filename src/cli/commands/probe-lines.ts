@@ -39,7 +39,8 @@ export function postgresLine(hex: boolean): LineForm {
 /** Who, from where, how long, with what outcome. */
 export function longLine(hex: boolean): LineForm {
   return (observation, event) => {
-    const { userName, databaseName, clientAddress, clientPort, applicationName, durationUs, error } = observation;
+    const { userName, databaseName, clientAddress, clientPort, applicationName, durationUs, error } =
+      observation;
     const at = new Date(Number(observation.startedUs / 1000n)).toISOString();
     const peer = clientPort === 0 ? clientAddress : `${clientAddress}:${clientPort}`;
     const who = `${userName}@${databaseName} ${peer}${applicationName === '' ? '' : ` (${applicationName})`}`;

@@ -81,7 +81,11 @@ function ringBytes(text: string): number {
   return value;
 }
 
-function probeOptions(options: LineOptions, engines: readonly ProbedEngine[], path: string | undefined): ProbeOptions {
+function probeOptions(
+  options: LineOptions,
+  engines: readonly ProbedEngine[],
+  path: string | undefined,
+): ProbeOptions {
   if (path === undefined && (options.offset !== undefined || options.funcname !== undefined))
     throw usage('name the binary that --offset or --funcname is about, with -m');
   return {
@@ -120,7 +124,8 @@ async function print(
     });
     return async () => {
       const { lostStatements } = await probe.stop();
-      if (lostStatements > 0) context.io.note(`${lostStatements} statements were lost: the ring buffer was full`);
+      if (lostStatements > 0)
+        context.io.note(`${lostStatements} statements were lost: the ring buffer was full`);
     };
   });
   if (failure !== null) throw failure;
@@ -145,6 +150,9 @@ function check(context: Context): Promise<void> {
   if (findings.some(({ state }) => state === 'bad')) context.exitCode = EXIT_BY_KIND.unavailable;
   const words = { ok: 'ok', warn: 'note', bad: 'MISSING' } as const;
   for (const finding of findings)
-    context.out.done(finding, `${words[finding.state].padEnd(8)}${finding.what.padEnd(11)}${finding.message}`);
+    context.out.done(
+      finding,
+      `${words[finding.state].padEnd(8)}${finding.what.padEnd(11)}${finding.message}`,
+    );
   return Promise.resolve();
 }

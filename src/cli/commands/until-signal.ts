@@ -12,7 +12,8 @@ export async function untilSignal(start: (stop: () => void) => Promise<() => Pro
   });
   let firstAt: number | null = null;
   const onSignal = (signal: StopSignal): void => {
-    if (firstAt !== null && performance.now() - firstAt >= SAME_SIGNAL_MS) process.exit(128 + SIGNALS[signal]);
+    if (firstAt !== null && performance.now() - firstAt >= SAME_SIGNAL_MS)
+      process.exit(128 + SIGNALS[signal]);
     firstAt ??= performance.now();
     stop();
   };

@@ -36,7 +36,8 @@ function userCache(): string {
 
 function compiled(sources: string, caches: readonly string[]): string {
   const hash = createHash('sha256');
-  for (const name of readdirSync(sources).toSorted()) hash.update(name).update(readFileSync(join(sources, name)));
+  for (const name of readdirSync(sources).toSorted())
+    hash.update(name).update(readFileSync(join(sources, name)));
   const name = `probe-${hash.digest('hex').slice(0, 16)}.bpf.o`;
   for (const cache of caches) if (existsSync(join(cache, name))) return join(cache, name);
   const target = join(caches.find(writable) ?? sources, name);

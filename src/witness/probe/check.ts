@@ -33,7 +33,15 @@ export function checkProbe(): Finding[] {
   const unsupported = unsupportedPlatform();
   if (unsupported !== null) return [{ state: 'bad', what: 'platform', message: unsupported }];
   const findings: Finding[] = [{ state: 'ok', what: 'platform', message: 'Linux on x86-64' }, kernel()];
-  findings.push(...capabilities(), uprobes(), lockdown(), namespaces(), object(), ...programs(), ...servers());
+  findings.push(
+    ...capabilities(),
+    uprobes(),
+    lockdown(),
+    namespaces(),
+    object(),
+    ...programs(),
+    ...servers(),
+  );
   return findings;
 }
 
@@ -42,8 +50,14 @@ function kernel(): Finding {
   const [major = 0, minor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
   const atLeast = (a: number, b: number): boolean => major > a || (major === a && minor >= b);
   if (!atLeast(5, 15))
-    return bad('kernel', `${version}: the probe needs Linux 5.15 or later (attach cookies); update the kernel`);
-  return ok('kernel', `${version}${atLeast(6, 6) ? '' : ' (before 6.6: a perf event per function instead of uprobe_multi links)'}; type information (BTF) is not needed`);
+    return bad(
+      'kernel',
+      `${version}: the probe needs Linux 5.15 or later (attach cookies); update the kernel`,
+    );
+  return ok(
+    'kernel',
+    `${version}${atLeast(6, 6) ? '' : ' (before 6.6: a perf event per function instead of uprobe_multi links)'}; type information (BTF) is not needed`,
+  );
 }
 
 function capabilities(): Finding[] {
@@ -55,7 +69,9 @@ function capabilities(): Finding[] {
       ? ok('capability', `CAP_${name}`)
       : bad('capability', `CAP_${name} is missing (${why}): ${GIVE}`);
   const want = (name: 'SYS_PTRACE' | 'DAC_READ_SEARCH', without: string): Finding =>
-    has(CAP[name]) ? ok('capability', `CAP_${name}`) : bad('capability', `CAP_${name} is missing (${without}): ${GIVE}`);
+    has(CAP[name])
+      ? ok('capability', `CAP_${name}`)
+      : bad('capability', `CAP_${name} is missing (${without}): ${GIVE}`);
   return [
     need('BPF', 'to load programs'),
     need('PERFMON', 'to attach them and to read what a server works on'),
@@ -66,14 +82,20 @@ function capabilities(): Finding[] {
 
 function uprobes(): Finding {
   return read(UPROBE_TYPE_FILE) === ''
-    ? bad('uprobes', `${UPROBE_TYPE_FILE} is not there: mount /sys, or use a kernel with CONFIG_UPROBE_EVENTS`)
+    ? bad(
+        'uprobes',
+        `${UPROBE_TYPE_FILE} is not there: mount /sys, or use a kernel with CONFIG_UPROBE_EVENTS`,
+      )
     : ok('uprobes', 'the kernel has them');
 }
 
 function lockdown(): Finding {
   const state = /\[(\w+)\]/.exec(read('/sys/kernel/security/lockdown'))?.[1] ?? 'none';
   return state === 'confidentiality'
-    ? bad('lockdown', 'the kernel is locked down for confidentiality, and no BPF program may read memory: boot with lockdown=integrity or without')
+    ? bad(
+        'lockdown',
+        'the kernel is locked down for confidentiality, and no BPF program may read memory: boot with lockdown=integrity or without',
+      )
     : ok('lockdown', state === 'none' ? 'off' : state);
 }
 
@@ -86,7 +108,12 @@ function namespaces(): Finding {
   }
   return mine === FIRST_PID_NAMESPACE
     ? ok('container', 'all processes of the host are visible')
-    : { state: 'warn', what: 'container', message: 'this is a container with a process list of its own: only servers inside it are seen; run it with --pid=host (docker), hostPID: true (Kubernetes)' };
+    : {
+        state: 'warn',
+        what: 'container',
+        message:
+          'this is a container with a process list of its own: only servers inside it are seen; run it with --pid=host (docker), hostPID: true (Kubernetes)',
+      };
 }
 
 function object(): Finding {
@@ -118,7 +145,9 @@ function programs(): Finding[] {
       isAppError(error) && error.kind === 'denied' && seccomp
         ? ' A seccomp filter is active: in a container allow bpf and perf_event_open (--security-opt seccomp=unconfined, or a profile with them)'
         : '';
-    return [bad('bpf', `${messageOf(error).replace('; "dbwitness probe check" says what is missing', '')}${hint}`)];
+    return [
+      bad('bpf', `${messageOf(error).replace('; "dbwitness probe check" says what is missing', '')}${hint}`),
+    ];
   }
 }
 
@@ -129,12 +158,17 @@ function servers(): Finding[] {
     try {
       elf = new ElfFile(path);
       const inspected = inspectBinary(elf, { maxTextBytes: 0, parameters: false });
-      if (inspected === null) return { state: 'warn', what: 'server', message: `${program} is no server that the probe knows` };
+      if (inspected === null)
+        return { state: 'warn', what: 'server', message: `${program} is no server that the probe knows` };
       const { engine, version, missing } = inspected.inspected;
       const processes = `${pids.length} process${pids.length === 1 ? '' : 'es'}`;
       return missing.length === 0
         ? ok('server', `${program}: ${engine} ${version}, ${processes}`)
-        : { state: 'warn', what: 'server', message: `${program}: ${engine} ${version}, ${processes}; not seen: ${missing.join(', ')}` };
+        : {
+            state: 'warn',
+            what: 'server',
+            message: `${program}: ${engine} ${version}, ${processes}; not seen: ${missing.join(', ')}`,
+          };
     } catch (error) {
       return { state: 'warn', what: 'server', message: `${program}: ${messageOf(error)}` };
     } finally {

@@ -99,7 +99,8 @@ export class ElfFile {
     const buffer = Buffer.alloc(bytes);
     for (let at = 0; at < bytes; ) {
       const got = readSync(this.#fd, buffer, at, bytes - at, offset + at);
-      if (got === 0) throw new AppError('invalid', 'PROBE_ELF_DAMAGED', `${this.path} shrank while it was read`);
+      if (got === 0)
+        throw new AppError('invalid', 'PROBE_ELF_DAMAGED', `${this.path} shrank while it was read`);
       at += got;
     }
     return buffer;
@@ -110,7 +111,8 @@ export class ElfFile {
     if (this.#exported === null) {
       this.#exported = new Map();
       for (const type of [SHT.symtab, SHT.dynsym])
-        for (const symbol of this.symbols(type)) if (symbol.section !== 0) this.#exported.set(symbol.name, symbol);
+        for (const symbol of this.symbols(type))
+          if (symbol.section !== 0) this.#exported.set(symbol.name, symbol);
     }
     return this.#exported;
   }
@@ -141,7 +143,11 @@ export class ElfFile {
   /** Where the byte at a virtual address lies in the file; `null` when it is not from the file. */
   offsetOf(address: number): number | null {
     for (const segment of this.#segments)
-      if (segment.type === PT_LOAD && address >= segment.address && address < segment.address + segment.fileBytes)
+      if (
+        segment.type === PT_LOAD &&
+        address >= segment.address &&
+        address < segment.address + segment.fileBytes
+      )
         return address - segment.address + segment.offset;
     return null;
   }
@@ -182,7 +188,8 @@ export class ElfFile {
       if (section.type !== SHT.rela) continue;
       const table = this.read(section.offset, section.size);
       for (let at = 0; at + 24 <= table.length; at += 24)
-        if (table.readUInt32LE(at + 8) === R_X86_64_RELATIVE) pointers.set(u64(table, at), u64(table, at + 16));
+        if (table.readUInt32LE(at + 8) === R_X86_64_RELATIVE)
+          pointers.set(u64(table, at), u64(table, at + 16));
     }
     return pointers;
   }
@@ -221,7 +228,10 @@ export class ElfFile {
         const nameBytes = notes.readUInt32LE(at);
         const bytes = notes.readUInt32LE(at + 4);
         const body = at + 12 + ((nameBytes + 3) & ~3);
-        if (notes.readUInt32LE(at + 8) === NT_GNU_BUILD_ID && notes.toString('latin1', at + 12, at + 15) === 'GNU')
+        if (
+          notes.readUInt32LE(at + 8) === NT_GNU_BUILD_ID &&
+          notes.toString('latin1', at + 12, at + 15) === 'GNU'
+        )
           return notes.toString('hex', body, body + bytes);
         at = body + ((bytes + 3) & ~3);
       }

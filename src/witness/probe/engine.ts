@@ -65,7 +65,11 @@ export class ProbeEngine {
     this.#sys = loadSyscalls();
     this.#onlyKey = options.path === null ? null : fileKey(options.path);
     if (options.path !== null && this.#onlyKey === null)
-      throw new AppError('not-found', 'PROBE_NO_BINARY', `${options.path} cannot be read; name the server's binary`);
+      throw new AppError(
+        'not-found',
+        'PROBE_NO_BINARY',
+        `${options.path} cannot be read; name the server's binary`,
+      );
     this.#object = load(this.#sys, options);
     this.#ring = new Ring(this.#sys, this.#object.maps.ring, options.ringBytes);
     this.#times = new KernelTimes(deps.clock);
@@ -147,7 +151,11 @@ export class ProbeEngine {
       const known = inspectBinary(elf, inspectOptions(this.#options));
       if (known === null || !this.#options.engines.includes(known.inspected.engine)) {
         if (demanded)
-          throw new AppError('invalid', 'PROBE_NOT_A_SERVER', `${found.program} is no database server that the probe knows`);
+          throw new AppError(
+            'invalid',
+            'PROBE_NOT_A_SERVER',
+            `${found.program} is no database server that the probe knows`,
+          );
         elf.close();
         this.#refused.add(found.key);
         return;
@@ -184,13 +192,20 @@ export class ProbeEngine {
     this.#attached[cookie] = attached;
     this.#byKey.set(found.key, attached);
     const missing = inspected.missing.length === 0 ? '' : `; not seen: ${inspected.missing.join(', ')}`;
-    this.#deps.notice('info', `attached to ${found.program} (${inspected.engine} ${inspected.version})${missing}`);
+    this.#deps.notice(
+      'info',
+      `attached to ${found.program} (${inspected.engine} ${inspected.version})${missing}`,
+    );
     this.#look(found.key, attached, found.pids);
   }
 
   #freeCookie(): number {
     for (let cookie = 1; cookie < MAX_BINARIES; cookie++) if (!this.#attached[cookie]) return cookie;
-    throw new AppError('exhausted', 'PROBE_TOO_MANY', `more than ${MAX_BINARIES - 1} server binaries run here`);
+    throw new AppError(
+      'exhausted',
+      'PROBE_TOO_MANY',
+      `more than ${MAX_BINARIES - 1} server binaries run here`,
+    );
   }
 
   /** The processes of a binary, as a scan found them. */
@@ -203,7 +218,8 @@ export class ProbeEngine {
       if (server !== null && !servers.has(server.serverUid)) servers.set(server.serverUid, server);
     }
     const nowUs = this.#times.nowUs();
-    for (const [uid, server] of servers) if (!attached.servers.has(uid)) this.out.server(nowUs, server, false);
+    for (const [uid, server] of servers)
+      if (!attached.servers.has(uid)) this.out.server(nowUs, server, false);
     for (const [uid, server] of attached.servers) if (!servers.has(uid)) this.out.server(nowUs, server, true);
     attached.servers = servers;
     observer.processes(pids);
@@ -218,7 +234,10 @@ export class ProbeEngine {
     attached.elf.close();
     this.#byKey.delete(key);
     this.#attached[this.#attached.indexOf(attached)] = null;
-    this.#deps.notice('info', `detached from ${attached.found.program} (${attached.inspected.version}): it is gone`);
+    this.#deps.notice(
+      'info',
+      `detached from ${attached.found.program} (${attached.inspected.version}): it is gone`,
+    );
   }
 
   #wants({ pid, parent, uid }: ProcessFacts): boolean {

@@ -10,7 +10,14 @@ import { closeMessage, openMessage, text } from '../../journal/encode-fields.ts'
 import { Engine, Gap_Reason, Witness, type ObservedSession_Kind } from '../../model/events.ts';
 
 /** Numbers of the `body` oneof of Event. */
-const BODY = { loginFailed: 12, gap: 31, observation: 40, observedSession: 43, transactionEnded: 44, serverObserved: 45 };
+const BODY = {
+  loginFailed: 12,
+  gap: 31,
+  observation: 40,
+  observedSession: 43,
+  transactionEnded: 44,
+  serverObserved: 45,
+};
 const NO_BYTES = Buffer.alloc(0);
 
 /** Who a statement belongs to. Empty or 0: not known. */
@@ -229,7 +236,14 @@ export class EventWriter {
     this.#end(start);
   }
 
-  transactionEnded(atUs: number, session: SessionBytes, xid: number, lsn: number, aborted: boolean, endedUs: number): void {
+  transactionEnded(
+    atUs: number,
+    session: SessionBytes,
+    xid: number,
+    lsn: number,
+    aborted: boolean,
+    endedUs: number,
+  ): void {
     const writer = this.#writer;
     const start = this.#begin(atUs, session.origin);
     const body = openMessage(writer, BODY.transactionEnded);

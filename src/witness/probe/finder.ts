@@ -17,7 +17,8 @@ export interface FoundBinary {
   readonly pids: number[];
 }
 
-const SERVER = /(?:^|\/)(?:postgres|postmaster|edb-postgres|mysqld(?:[-_][\w.-]+)?|mariadbd)(?: \(deleted\))?$/;
+const SERVER =
+  /(?:^|\/)(?:postgres|postmaster|edb-postgres|mysqld(?:[-_][\w.-]+)?|mariadbd)(?: \(deleted\))?$/;
 const LOADER = /\/ld-(?:linux|musl)[^/]*$|\/ld[-.][\d.]*so[\d.]*$/;
 
 /** One look at all processes. `only`: the key of the one binary that is wanted, whatever its name. */

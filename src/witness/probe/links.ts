@@ -62,7 +62,12 @@ function multiLink(sys: Syscalls, path: string, { program, fileOffset }: Attachm
   return fd;
 }
 
-function perfLink(sys: Syscalls, path: string, { program, fileOffset }: Attachment, cookie: number): number[] {
+function perfLink(
+  sys: Syscalls,
+  path: string,
+  { program, fileOffset }: Attachment,
+  cookie: number,
+): number[] {
   const name = Buffer.from(`${path}\0`);
   // struct perf_event_attr: 0 type · 4 size · 8 config (bit 0: at the return) · 56 uprobe_path · 64 probe_offset
   const attributes = Buffer.alloc(128);

@@ -55,7 +55,10 @@ export function setterOffset(code: Buffer): number | null {
 
 /** The first `lea disp32(%rdi),…`: the member whose address a longer function takes first. */
 export function firstAddressTaken(code: Buffer): number | null {
-  return scan(code, (at) => (code[at] & 0xfb) === 0x48 && code[at + 1] === 0x8d && (code[at + 2] & 0xc7) === 0x87);
+  return scan(
+    code,
+    (at) => (code[at] & 0xfb) === 0x48 && code[at + 1] === 0x8d && (code[at + 2] & 0xc7) === 0x87,
+  );
 }
 
 /** The `mov disp32(%rdi),%rax` of a function that does something else before. */

@@ -49,7 +49,14 @@ export function loadObject(sys: Syscalls, path: string, ringBytes: number, multi
   const elf = new ElfFile(path);
   const opened: number[] = [];
   try {
-    const map = (name: string, type: number, key: number, value: number, entries: number, flags = 0): number => {
+    const map = (
+      name: string,
+      type: number,
+      key: number,
+      value: number,
+      entries: number,
+      flags = 0,
+    ): number => {
       const fd = createMap(sys, name, type, key, value, entries, flags);
       opened.push(fd);
       return fd;
@@ -68,7 +75,12 @@ export function loadObject(sys: Syscalls, path: string, ringBytes: number, multi
       const code = relocated(elf, section, index, symbols, maps);
       for (const symbol of symbols) {
         if (symbol.type !== 2 || symbol.section !== index) continue;
-        const fd = loadProgram(sys, symbol.name, code.subarray(symbol.value, symbol.value + symbol.size), multi);
+        const fd = loadProgram(
+          sys,
+          symbol.name,
+          code.subarray(symbol.value, symbol.value + symbol.size),
+          multi,
+        );
         opened.push(fd);
         programs.set(symbol.name, { fd, atReturn: section.name.startsWith('uretprobe/') });
       }
@@ -190,7 +202,12 @@ function loadProgram(sys: Syscalls, name: string, code: Buffer, multi: boolean):
   const again = sys.bpf(BPF.progLoad, attributes);
   if (again >= 0) return again;
   const end = log.indexOf(0);
-  const tail = log.toString('latin1', 0, end < 0 ? log.length : end).trimEnd().split('\n').slice(-12).join('\n');
+  const tail = log
+    .toString('latin1', 0, end < 0 ? log.length : end)
+    .trimEnd()
+    .split('\n')
+    .slice(-12)
+    .join('\n');
   throw new AppError(
     'unavailable',
     'PROBE_PROGRAM',

@@ -71,7 +71,10 @@ export interface ProbeStatus {
   readonly links: 'multi' | 'perf';
 }
 
-export type ToProbe = { readonly type: 'taken'; readonly bytes: number } | { readonly type: 'scan' } | { readonly type: 'stop' };
+export type ToProbe =
+  | { readonly type: 'taken'; readonly bytes: number }
+  | { readonly type: 'scan' }
+  | { readonly type: 'stop' };
 
 export type FromProbe =
   | { readonly type: 'ready'; readonly status: ProbeStatus }

@@ -64,13 +64,19 @@ export class Probe {
         } else early.push(message);
       });
       worker.on('error', (cause) => {
-        const error = new AppError('unavailable', 'PROBE_FAILED', `the probe's thread failed: ${String(cause)}`, { cause });
+        const error = new AppError(
+          'unavailable',
+          'PROBE_FAILED',
+          `the probe's thread failed: ${String(cause)}`,
+          { cause },
+        );
         if (probe === null) reject(error);
         else probe.#died(error);
       });
       worker.on('exit', () => {
         reject(new AppError('unavailable', 'PROBE_FAILED', 'the probe’s thread did not start'));
-        if (probe !== null) probe.#died(new AppError('unavailable', 'PROBE_FAILED', 'the probe’s thread ended'));
+        if (probe !== null)
+          probe.#died(new AppError('unavailable', 'PROBE_FAILED', 'the probe’s thread ended'));
       });
     });
   }
@@ -132,7 +138,11 @@ export class Probe {
         this.#listener.onFailure?.(
           error instanceof AppError
             ? error
-            : new AppError('unavailable', 'PROBE_DELIVERY', `events could not be delivered: ${String(error)}`),
+            : new AppError(
+                'unavailable',
+                'PROBE_DELIVERY',
+                `events could not be delivered: ${String(error)}`,
+              ),
         );
       });
   }

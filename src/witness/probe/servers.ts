@@ -49,7 +49,13 @@ export class Servers {
     const hex = hash.toString('hex', 0, 16);
     return {
       engine: ENGINES[inspected.engine],
-      serverUid: [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-'),
+      serverUid: [
+        hex.slice(0, 8),
+        hex.slice(8, 12),
+        hex.slice(12, 16),
+        hex.slice(16, 20),
+        hex.slice(20),
+      ].join('-'),
       program,
       version: inspected.version,
       buildId: inspected.buildId,

@@ -34,7 +34,10 @@ export function loadSyscalls(): Syscalls {
 }
 
 /** Why the probe can never run here, or `null`. */
-export function unsupportedPlatform(platform: string = process.platform, arch: string = process.arch): string | null {
+export function unsupportedPlatform(
+  platform: string = process.platform,
+  arch: string = process.arch,
+): string | null {
   if (platform === 'linux' && arch === 'x64') return null;
   return `the kernel probe needs Linux on x86-64; this is ${platform} on ${arch}`;
 }
@@ -45,9 +48,14 @@ function loadKoffi(): Koffi {
   try {
     return createRequire(import.meta.url)('koffi') as Koffi;
   } catch (cause) {
-    throw new AppError('unavailable', 'PROBE_KOFFI', `koffi cannot be loaded: ${messageOf(cause)}; run npm install`, {
-      cause,
-    });
+    throw new AppError(
+      'unavailable',
+      'PROBE_KOFFI',
+      `koffi cannot be loaded: ${messageOf(cause)}; run npm install`,
+      {
+        cause,
+      },
+    );
   }
 }
 
@@ -91,7 +99,11 @@ function bind(koffi: Koffi): Syscalls {
       const protection = PROT_READ | (writable ? PROT_WRITE : 0);
       const address = mmap(null, bytes, protection, MAP_SHARED, fd, offset);
       if (address === null || BigInt.asIntN(64, BigInt(koffi.address(address))) === -1n)
-        throw new AppError('unavailable', 'PROBE_MMAP', `mmap of a BPF map failed: ${errnoName(koffi.errno())}`);
+        throw new AppError(
+          'unavailable',
+          'PROBE_MMAP',
+          `mmap of a BPF map failed: ${errnoName(koffi.errno())}`,
+        );
       return koffi.view(address, bytes);
     },
     addressOf: (bytes) => BigInt(koffi.address(bytes)),

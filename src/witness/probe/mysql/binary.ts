@@ -42,7 +42,11 @@ const HOOKS: readonly { readonly what: string; readonly anyOf: Alternatives; rea
       ['my_error', /^_Z21net_send_error_packetP3THDjPKcS2_$/],
     ],
   },
-  { what: 'stored programs', anyOf: [['my_program', /^_ZN7sp_head7executeEP3THDb$/]], also: 'my_program_end' },
+  {
+    what: 'stored programs',
+    anyOf: [['my_program', /^_ZN7sp_head7executeEP3THDb$/]],
+    also: 'my_program_end',
+  },
   { what: 'log-ins', anyOf: [['my_login', /^_Z16acl_authenticateP3THD/]], also: 'my_login_end' },
   { what: 'session ends', anyOf: [['my_exit', /^_Z14end_connectionP3THD$/]] },
 ];
@@ -138,7 +142,11 @@ function dispatchPlace(
   const program = data ? 'my_dispatch_data' : 'my_dispatch_packet';
   if (fileOffset !== undefined) {
     if (elf.addressAt(fileOffset) === null)
-      throw new AppError('invalid', 'PROBE_OFFSET', `${elf.path} has no code at offset 0x${fileOffset.toString(16)}`);
+      throw new AppError(
+        'invalid',
+        'PROBE_OFFSET',
+        `${elf.path} has no code at offset 0x${fileOffset.toString(16)}`,
+      );
     return { program, fileOffset };
   }
   const place = symbol === null ? null : placeOf(elf, symbol);
@@ -204,7 +212,12 @@ function offsetsOf(
   }
   // 5.6: THD::main_security_ctx {String host, ip, external_user; char *user; …}; a String begins with its pointer.
   put(OFFSET.security, 'users', firstAddressTaken(code('thd_security_context')));
-  put(OFFSET.user, 'users', path('_ZN16Security_context12user_matchesEPS_')[0], firstDereference(code('_ZN16Security_context12user_matchesEPS_')));
+  put(
+    OFFSET.user,
+    'users',
+    path('_ZN16Security_context12user_matchesEPS_')[0],
+    firstDereference(code('_ZN16Security_context12user_matchesEPS_')),
+  );
   put(OFFSET.host, 'hosts', path('_ZN16Security_context8get_hostEv')[0], 0);
   put(OFFSET.ip, 'client addresses', path('_ZN16Security_context6get_ipEv')[0]);
   return { offsets, securityInside: true };

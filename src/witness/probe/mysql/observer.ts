@@ -51,6 +51,8 @@ interface Process {
   readonly name: string;
   readonly connections: Map<number, Connection>;
   readonly threads: Map<number, Thread>;
+  /** Not among the processes at the last look. */
+  missed: boolean;
 }
 
 const MAX_THREADS = 65_536;
@@ -101,7 +103,10 @@ export class MysqlObserver implements Observer {
   processes(pids: readonly number[]): void {
     const alive = new Set(pids);
     for (const [pid, process] of this.#processes) {
-      if (alive.has(pid)) continue;
+      const missed = process.missed;
+      process.missed = !alive.has(pid);
+      // What it did last may still be in the ring: it is gone when it was gone at the look before, too.
+      if (!missed || alive.has(pid)) continue;
       this.#settle(process);
       for (const id of process.connections.keys()) this.#exit(process, id, 0, 'the server ended');
       this.#processes.delete(pid);
@@ -127,6 +132,7 @@ export class MysqlObserver implements Observer {
       name: facts?.name ?? this.#binary.engine,
       connections: new Map(),
       threads: new Map(),
+      missed: false,
     };
     this.#processes.set(pid, process);
     return process;
@@ -151,7 +157,8 @@ export class MysqlObserver implements Observer {
   #connection(pid: number, process: Process, id: number): Connection {
     let connection = process.connections.get(id);
     if (connection === undefined) {
-      const oldest = process.connections.size >= MAX_SESSIONS ? process.connections.keys().next().value : undefined;
+      const oldest =
+        process.connections.size >= MAX_SESSIONS ? process.connections.keys().next().value : undefined;
       if (oldest !== undefined) this.#exit(process, oldest, 0, 'too many sessions');
       connection = {
         open: false,
@@ -177,11 +184,19 @@ export class MysqlObserver implements Observer {
   /** Who a connection is that was not seen to log in, or that changed. */
   #session(pid: number, process: Process, data: Buffer, at: number): void {
     const connection = this.#connection(pid, process, u64At(data, at + 24));
-    const [user, host, ip] = [fieldAt(data, at + 32, 128), fieldAt(data, at + 160, 64), fieldAt(data, at + 224, 64)];
+    const [user, host, ip] = [
+      fieldAt(data, at + 32, 128),
+      fieldAt(data, at + 160, 64),
+      fieldAt(data, at + 224, 64),
+    ];
     connection.session = connection.session.with({ user, address: clientAddress(ip, host) });
     if (connection.open) return;
     connection.open = true;
-    this.#context.out.session(this.#timeOf(u64At(data, at + 16)), connection.session, ObservedSession_Kind.FOUND);
+    this.#context.out.session(
+      this.#timeOf(u64At(data, at + 16)),
+      connection.session,
+      ObservedSession_Kind.FOUND,
+    );
   }
 
   #login(pid: number, process: Process, data: Buffer, at: number): void {
@@ -268,7 +283,8 @@ export class MysqlObserver implements Observer {
       if (last.begins) last.atNs = u64At(data, at + 16);
       last.affected ||= u64At(data, at + 32);
       last.insertId ||= u64At(data, at + 40);
-      if (number !== 0) last.error ??= { severity: 'ERROR', code: fieldAt(data, at + 52, 8), message, number };
+      if (number !== 0)
+        last.error ??= { severity: 'ERROR', code: fieldAt(data, at + 52, 8), message, number };
     }
     this.#finish(thread, returnValue(u32At(data, at + 24), this.#binary.engine, this.#binary.major));
   }

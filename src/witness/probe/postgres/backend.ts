@@ -39,16 +39,21 @@ export function readBackend(pid: number, elf: ElfFile, binary: PostgresBinary): 
     if (port === 0n) return null;
     const bytes = memory.read(port, PORT_BYTES);
     if (bytes.length < PORT_BYTES) return null;
-    const names = findNames(memory, bytes, readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '));
+    const names = findNames(
+      memory,
+      bytes,
+      readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '),
+    );
     const { application, started } = binary.variables;
     const startedUs =
-      started === 0 ? 0 : Number(BigInt.asIntN(64, memory.pointer(bias + BigInt(started)))) + POSTGRES_EPOCH_US;
+      started === 0
+        ? 0
+        : Number(BigInt.asIntN(64, memory.pointer(bias + BigInt(started)))) + POSTGRES_EPOCH_US;
     return {
       database: names.database,
       user: names.user,
       ...peerAddress(bytes, RADDR_AT),
-      application:
-        application === 0 ? '' : (memory.string(memory.pointer(bias + BigInt(application))) ?? ''),
+      application: application === 0 ? '' : (memory.string(memory.pointer(bias + BigInt(application))) ?? ''),
       startedUs,
     };
   } catch {
@@ -60,7 +65,8 @@ export function readBackend(pid: number, elf: ElfFile, binary: PostgresBinary): 
 
 function findNames(memory: ProcessMemory, port: Buffer, title: string): { database: string; user: string } {
   const strings: (string | null)[] = [];
-  for (let at = POINTERS_FROM; at + 8 <= port.length; at += 8) strings.push(memory.string(port.readBigUInt64LE(at)));
+  for (let at = POINTERS_FROM; at + 8 <= port.length; at += 8)
+    strings.push(memory.string(port.readBigUInt64LE(at)));
   for (let i = 0; i + 1 < strings.length; i++) {
     const [database, user] = [strings[i] ?? '', strings[i + 1] ?? ''];
     if (database !== '' && user !== '' && title.includes(` ${user} ${database} `)) return { database, user };

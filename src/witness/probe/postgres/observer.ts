@@ -46,6 +46,8 @@ interface Backend {
   /** A run with a row limit that has not ended yet. */
   limited: { statement: Statement; text: Buffer; total: number } | null;
   closing: string;
+  /** Not among the processes at the last look. */
+  missed: boolean;
 }
 
 export class PostgresObserver implements Observer {
@@ -96,8 +98,12 @@ export class PostgresObserver implements Observer {
 
   processes(pids: readonly number[]): void {
     const alive = new Set(pids);
-    for (const [pid, backend] of this.#backends)
-      if (!alive.has(pid)) this.#end(pid, backend, 0, 'the process ended without saying so');
+    // What a process did last may still be in the ring: it is gone when it was gone at the look before, too.
+    for (const [pid, backend] of this.#backends) {
+      if (alive.has(pid)) backend.missed = false;
+      else if (backend.missed) this.#end(pid, backend, 0, 'the process ended without saying so');
+      else backend.missed = true;
+    }
     for (const pid of pids) if (!this.#backends.has(pid)) this.#meet(pid, true);
   }
 
@@ -155,6 +161,7 @@ export class PostgresObserver implements Observer {
       pending: null,
       limited: null,
       closing: '',
+      missed: false,
     };
     this.#backends.set(pid, backend);
     return backend;
@@ -222,7 +229,12 @@ export class PostgresObserver implements Observer {
 
   #decode(data: Buffer, at: number, error: Statement['error']): Statement {
     const old = this.#binary.major < 13;
-    const tag = error !== null ? '' : old ? fieldAt(data, at + 56, 32) : this.#tag(u32At(data, at + 56), u64At(data, at + 64));
+    const ended = error === null && (data[at + 54] & FLAG.limited) === 0;
+    const tag = !ended
+      ? ''
+      : old
+        ? fieldAt(data, at + 56, 32)
+        : this.#tag(u32At(data, at + 56), u64At(data, at + 64));
     return {
       atNs: u64At(data, at + 16),
       startedNs: u64At(data, at + 24),
@@ -232,7 +244,7 @@ export class PostgresObserver implements Observer {
       index: u16At(data, at + 52),
       flags: data[at + 54],
       tag,
-      rows: error !== null ? 0 : old ? Number(/(\d+)$/.exec(tag)?.[1] ?? 0) : u64At(data, at + 64),
+      rows: !ended ? 0 : old ? Number(/(\d+)$/.exec(tag)?.[1] ?? 0) : u64At(data, at + 64),
       error,
     };
   }
