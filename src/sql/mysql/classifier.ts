@@ -1,8 +1,9 @@
 /**
- * From a text to its Classification: by cache, else by reading it in every way that a server may (`readings.ts`) and
+ * From a text to its Classification: by shape, by text, else by reading it in every way that a server may (`readings.ts`) and
  * putting together what any of these readings does. A statement that a reading cannot end (an open quote) is refused by
  * a server that reads it so, along with what follows; so it adds nothing, unless no reading gets further.
  */
+import { limits } from '../../base/limits.ts';
 import { ByteCache, hashBytes } from '../cache.ts';
 import type { LexicalSettings } from '../dialect.ts';
 import { Boundaries } from './boundaries.ts';
@@ -10,6 +11,7 @@ import { charsetKind, maskMultibyte } from './charset.ts';
 import { Facts, type MysqlClassification, unread } from './facts.ts';
 import { Judge, type JudgeContext } from './judge.ts';
 import { Lexer, type Reading, Token } from './lexer.ts';
+import { ShapeReader } from './shape.ts';
 import { charsetOf, type Flavour, quotingIndex, readingsOf } from './readings.ts';
 
 const CACHE_ENTRIES = 8192;
@@ -18,6 +20,9 @@ const CACHE_BYTES = 8 * 1024 * 1024;
 const MAX_CACHED_BYTES = 64 * 1024;
 /** SQL in SQL in SQL. */
 const MAX_NESTING = 3;
+
+/** Of these, constants decide nothing. */
+const VERBS_WITH_SHAPE: ReadonlySet<string> = new Set(['select', 'insert', 'update', 'delete', 'replace']);
 
 const TOO_LONG = unread('the text is too long to be judged at once');
 const BROKEN = unread('a quote, a name or a comment in it does not end');
@@ -29,6 +34,9 @@ export class Classifier {
   readonly #flavour: Flavour;
   readonly #maxBytes: number;
   readonly #caches = new Map<number, ByteCache<MysqlClassification>>();
+  readonly #shape: ShapeReader;
+  /** Of simple texts, which every session reads alike. */
+  readonly #byShape = new ByteCache<MysqlClassification>(CACHE_ENTRIES, CACHE_BYTES);
   /** How often a text had to be read. For tests and metrics. */
   reads = 0;
 
@@ -36,18 +44,28 @@ export class Classifier {
   constructor(flavour: Flavour, maxBytes: number) {
     this.#flavour = flavour;
     this.#maxBytes = maxBytes;
+    this.#shape = new ShapeReader(Math.min(maxBytes, limits.maxInlineParseBytes));
   }
 
   classify(text: Buffer, start: number, end: number, settings: LexicalSettings): MysqlClassification {
     const length = end - start;
     const cache = length <= MAX_CACHED_BYTES ? this.#cacheFor(settings) : null;
+    // Hazardous character sets have no cache; in all others, no byte of a '…' without backslashes is mistaken.
+    const shape = this.#shape;
+    const simple = cache !== null && shape.read(text, start, end);
+    if (simple) {
+      const same = this.#byShape.get(shape.hash, shape.bytes, 0, shape.length);
+      if (same) return same;
+    }
     const hash = cache === null ? 0 : hashBytes(text, start, end);
     const known = cache?.get(hash, text, start, end);
     if (known) return known;
     if (length > this.#maxBytes) return TOO_LONG;
     this.reads++;
     const answer = this.#read(text, start, end, settings);
-    cache?.set(hash, text, start, end, answer);
+    if (simple && answer.parsed && VERBS_WITH_SHAPE.has(answer.verb))
+      this.#byShape.set(shape.hash, shape.bytes, 0, shape.length, answer);
+    else cache?.set(hash, text, start, end, answer);
     return answer;
   }
 

@@ -227,7 +227,14 @@ describe('classify', () => {
     const one = ask('select a from t where b = 1');
     expect(ask('select a from t where b = 1')).toBe(one);
     expect(fresh.reads).toBe(1);
-    expect(ask('select a from t where b = 2')).not.toBe(one);
+    // Of one shape.
+    expect(ask('select a from t where b = 2')).toBe(one);
+    expect(ask("select a from t where b = 'x'")).not.toBe(one);
+    expect(fresh.reads).toBe(2);
+    const prepare = (sql: string) => flagsOf(ask(`prepare p from '${sql}'`));
+    expect([prepare('select 1'), prepare('delete from t'), prepare('select 1')]).toEqual(['', 'writes', '']);
+    expect(flagsOf(ask('set transaction_read_only = 1'))).toBe('');
+    expect(flagsOf(ask('set transaction_read_only = 0'))).toBe('escapesReadOnly');
     const text = "select '\\' into outfile 0x2f -- '";
     expect(flagsOf(ask(text, { ...defaultLexicalSettings, sqlMode: '' }))).toBe('');
     expect(flagsOf(ask(text))).toBe('copy serverFiles');

@@ -180,6 +180,57 @@ describe('fuzzing', () => {
   });
 });
 
+describe('a shape', () => {
+  const constants = fc.constantFrom(
+    '1',
+    '42',
+    "'x'",
+    "''",
+    "'it''s'",
+    "'; DROP TABLE t; -- '",
+    "'é'",
+    "'/* '",
+    '0',
+  );
+  const parts = fc.constantFrom(
+    ...FRAGMENTS.filter((part) => !/[\\'"]/.test(part)),
+    ' = ',
+    ' , ',
+    ' (',
+    'and',
+    'union select',
+  );
+
+  it('is that of texts that are judged alike', () => {
+    let shared = 0;
+    fc.assert(
+      fc.property(
+        fc.constantFrom('select', 'insert into t', 'update t set', 'delete from', 'set', 'prepare p from'),
+        fc.array(fc.tuple(parts, fc.constantFrom('', ' ')), { maxLength: 12 }),
+        fc.array(constants, { minLength: 30, maxLength: 30 }),
+        (verb, rest, values) => {
+          // Texts of one shape, mostly: the same words around other constants.
+          const make = (offset: number): Buffer =>
+            Buffer.from(
+              `${verb} ${rest.map(([part, space], i) => `${part}${space}${values[offset + i]} `).join('')}`,
+            );
+          const dialect = loadMysqlDialect('mariadb');
+          const one = make(0);
+          const two = make(12);
+          dialect.classify(one, 0, one.length);
+          const before = dialect.reads;
+          const answer = dialect.classify(two, 0, two.length);
+          if (dialect.reads > before) return;
+          shared++;
+          expect(answer).toEqual(loadMysqlDialect('mariadb').classify(two, 0, two.length));
+        },
+      ),
+      { numRuns: 5000 },
+    );
+    expect(shared).toBeGreaterThan(20);
+  });
+});
+
 describe('time and memory', () => {
   const SIZE = 1_000_000;
   const fill = (piece: string): Buffer => Buffer.from(piece.repeat(Math.ceil(SIZE / piece.length)));
