@@ -9,12 +9,10 @@
 import { cpus } from 'node:os';
 
 /** An index further behind than this is caught up at full speed. */
-export const MAX_LAG_MS = 30_000;
-/** Share of one core that the indexer takes while others need the machine. */
-const SHARE = 0.05;
-const MAX_PAUSE_MS = 2_000;
-/** The store's thread works about as long as the indexer's own. */
-const BOTH_THREADS = 2;
+export const MAX_LAG_MS = 120_000;
+/** Share of one core that this process takes for it while others need the machine. */
+const SHARE = 0.04;
+const MAX_PAUSE_MS = 10_000;
 /** The load is looked at over at least this long. */
 const LOOK_MS = 50;
 
@@ -29,10 +27,8 @@ export interface CourtesySources {
   /** Monotonic milliseconds. */
   now(): number;
   machine(): ProcessorTimes;
-  /** Processor time of this whole process, milliseconds. */
+  /** Processor time of this whole process, milliseconds: the indexer's thread, and the embedded store's. */
   ownMs(): number;
-  /** Processor time of the calling thread, milliseconds. */
-  threadMs(): number;
 }
 
 export const systemSources: CourtesySources = {
@@ -51,10 +47,6 @@ export const systemSources: CourtesySources = {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1000;
   },
-  threadMs: () => {
-    const { user, system } = process.threadCpuUsage();
-    return (user + system) / 1000;
-  },
 };
 
 export class Courtesy {
@@ -62,7 +54,8 @@ export class Courtesy {
   #lookedAt: number;
   #machine: ProcessorTimes;
   #ownMs: number;
-  #threadMs: number;
+  /** The same as of the last pause. */
+  #paidMs: number;
   #busy = false;
 
   constructor(sources: CourtesySources = systemSources) {
@@ -70,7 +63,7 @@ export class Courtesy {
     this.#lookedAt = sources.now();
     this.#machine = sources.machine();
     this.#ownMs = sources.ownMs();
-    this.#threadMs = sources.threadMs();
+    this.#paidMs = this.#ownMs;
   }
 
   /**
@@ -80,9 +73,9 @@ export class Courtesy {
    */
   pauseMs(lagMs: number): number {
     this.#look();
-    const thread = this.#sources.threadMs();
-    const worked = (thread - this.#threadMs) * BOTH_THREADS;
-    this.#threadMs = thread;
+    const own = this.#sources.ownMs();
+    const worked = own - this.#paidMs;
+    this.#paidMs = own;
     if (!this.#busy || lagMs >= MAX_LAG_MS) return 0;
     return Math.min(MAX_PAUSE_MS, worked * (1 / SHARE - 1));
   }
