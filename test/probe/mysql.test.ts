@@ -110,6 +110,8 @@ describe.each(SERVERS)('$name', ({ name, need, engine, start }) => {
       await run('DROP PROCEDURE two', {});
       await run("PREPARE p FROM 'SELECT 40 + 2'", {});
       await run('EXECUTE p', { rows: 1 });
+      // The server's own text of it is the prepared one.
+      expected[expected.length - 1] = { sql: /^(?:EXECUTE p|SELECT 40 \+ 2)$/, rows: 1 };
       await run('USE mysql', {});
       await run('USE test', {});
       await run("SELECT 'ünïcødé 漢字'", { rows: 1 });
@@ -300,7 +302,7 @@ describe.each(SERVERS)('$name', ({ name, need, engine, start }) => {
 
   it.skipIf(skip)('counts statements as the server does (Com_*)', async () => {
     const client = await connect();
-    await client.query('CREATE TABLE counted (n int) ENGINE=InnoDB');
+    await client.query('CREATE TABLE counted (n int PRIMARY KEY) ENGINE=InnoDB');
     const kinds = ['select', 'insert', 'update', 'delete', 'begin', 'commit'] as const;
     const counters = async (): Promise<Record<string, number>> => {
       const [rows] = await early.query<RowDataPacket[]>("SHOW GLOBAL STATUS LIKE 'Com_%'");
