@@ -59,14 +59,16 @@ export class RawMysql {
     this.#listen();
   }
 
-  /** Only the connection: nothing is read or said. */
-  static async open(host: string, port: number): Promise<RawMysql> {
-    const socket = connect({ host, port, noDelay: true });
+  /** Only the connection: nothing is read, and nothing is said but `first`. */
+  static async open(host: string, port: number, localAddress?: string, first = ''): Promise<RawMysql> {
+    const socket = connect({ host, port, noDelay: true, ...(localAddress === undefined ? {} : { localAddress }) });
     await new Promise<void>((done, fail) => {
       socket.once('connect', done);
       socket.once('error', fail);
     });
-    return new RawMysql(socket);
+    const client = new RawMysql(socket);
+    if (first !== '') client.send(Buffer.from(first));
+    return client;
   }
 
   /** A session. Rejects with the server's error. */
@@ -139,6 +141,11 @@ export class RawMysql {
     );
     this.send(writer.copy());
     await this.#authenticate(target.password, authPlugin, authData, options.tls === true);
+  }
+
+  /** Answers the server's requests for a proof until it says yes. Rejects with its error. */
+  prove(password: string, nonce: Uint8Array = Buffer.alloc(20)): Promise<void> {
+    return this.#authenticate(password, 'caching_sha2_password', nonce, false);
   }
 
   async #authenticate(password: string, plugin: string, nonce: Uint8Array, insideTls: boolean): Promise<void> {
