@@ -4,7 +4,7 @@
  * with the proxy.
  */
 import { randomInt } from 'node:crypto';
-import { constants, deflateSync, zstdCompressSync } from 'node:zlib';
+import { deflateSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { ByteWriter } from '../../src/base/bytes.ts';
 import { limits } from '../../src/base/limits.ts';
@@ -313,19 +313,20 @@ describe('packets', () => {
     expect(expandFrame(whole.bytes, whole.cursor, algorithm).toString()).toBe('not as long as it says');
   });
 
-  it('55: a zstd frame that asks for a window of gigabytes is not given one', () => {
-    const wide = zstdCompressSync(Buffer.alloc(1000), {
-      params: { [constants.ZSTD_c_windowLog]: 27, [constants.ZSTD_c_contentSizeFlag]: 0 },
-    });
-    // The window descriptor, byte 5 of a frame without single segment: 2^(10 + 31).
-    wide[4] &= ~0x20;
-    wide[5] = 31 << 3;
-    const bytes = Buffer.concat([Buffer.alloc(COMPRESSED_HEADER_BYTES), wide]);
-    bytes.writeUIntLE(wide.length, 0, 3);
-    bytes.writeUIntLE(1000, 4, 3);
-    const cursor = new FrameCursor();
-    nextFrame(bytes, 0, bytes.length, cursor);
-    expect(() => expandFrame(bytes, cursor, 'zstd')).toThrow(malformed);
+  it('55: a zstd frame that asks for a window of 128 MiB, for 8 bytes, is not given one', () => {
+    // Magic number, no content size, window descriptor 2^(10 + n), one raw block that is the last: RFC 8878.
+    const frame = (windowLog: number): { bytes: Buffer; cursor: FrameCursor } => {
+      const zstd = [0x28, 0xb5, 0x2f, 0xfd, 0, (windowLog - 10) << 3, (8 << 3) | 1, 0, 0, ...Buffer.from('contents')];
+      const cursor = new FrameCursor();
+      const bytes = Buffer.from([zstd.length, 0, 0, 0, 8, 0, 0, ...zstd]);
+      nextFrame(bytes, 0, bytes.length, cursor);
+      return { bytes, cursor };
+    };
+    const narrow = frame(24);
+    expect(expandFrame(narrow.bytes, narrow.cursor, 'zstd').toString()).toBe('contents');
+    const wide = frame(27);
+    expect(zstdDecompressSync(wide.bytes.subarray(COMPRESSED_HEADER_BYTES)).toString()).toBe('contents');
+    expect(() => expandFrame(wide.bytes, wide.cursor, 'zstd')).toThrow(malformed);
   });
 });
 

@@ -82,10 +82,12 @@ export function decodeHandshakeV10(bytes: Buffer, start: number, end: number): H
   const mariadb = (flags & Capability.LONG_PASSWORD) === 0 ? uint32At(bytes, reserved + 6) : 0;
   let authData = Buffer.from(firstPart);
   if ((flags & Capability.SECURE_CONNECTION) !== 0) {
-    const second = reader.view(Math.min(reader.remaining, Math.max(13, authDataLength - 8)));
+    // The count is one of servers with CLIENT_PLUGIN_AUTH; the nonce of others has 20 bytes.
+    const counted = (flags & Capability.PLUGIN_AUTH) !== 0 ? authDataLength - 8 : 0;
+    const second = reader.view(Math.min(reader.remaining, Math.max(13, counted)));
     if (second.length < 12) throw malformed('Handshake', 'its nonce is too short');
-    const whole = second.at(-1) === 0 && second.length > 12 ? second.subarray(0, -1) : second;
-    authData = Buffer.concat([firstPart, whole]);
+    // Its last byte is a terminator, which old servers leave out.
+    authData = Buffer.concat([firstPart, second.subarray(0, Math.max(12, second.length - 1))]);
   }
   const authPlugin = (flags & Capability.PLUGIN_AUTH) !== 0 ? reader.nulOrRestString() : '';
   const capabilities = { flags, mariadb };

@@ -209,7 +209,11 @@ export function encodeErr(out: ByteWriter, error: ErrPacket, sequence: number): 
   const mark = beginPacket(out);
   out.u8(ERR);
   writeU16(out, error.number);
-  if (error.sqlState !== '') writeUtf8(out, `#${error.sqlState.slice(0, 5).padEnd(5, '0')}`);
+  if (error.sqlState !== '') {
+    const state = error.sqlState.padEnd(5, '0');
+    out.u8(0x23);
+    for (let i = 0; i < 5; i++) out.u8(state.charCodeAt(i));
+  }
   writeUtf8(out, error.message);
   return endPacket(out, mark, sequence);
 }
