@@ -58,8 +58,9 @@ export interface SqlDialect {
 
   /**
    * The statements of a text as the server's lexer would separate them, in order. White space and comments alone give
-   * no span. For every text that the server parses, the number of spans is the number of statements it runs; one that
-   * it does not parse runs nothing, and gets the spans that a lexer sees.
+   * no span (but in MySQL, where a comment behind the last semicolon is answered like a statement). For every text that
+   * the server parses, the number of spans is the number of statements it runs; one that it does not parse runs nothing,
+   * and gets the spans that a lexer sees.
    */
   split(text: Buffer, start: number, end: number, settings?: LexicalSettings): StatementSpan[];
 

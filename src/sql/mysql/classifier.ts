@@ -10,7 +10,7 @@ import { Boundaries } from './boundaries.ts';
 import { charsetKind, maskMultibyte } from './charset.ts';
 import { Facts, type MysqlClassification, unread } from './facts.ts';
 import { Judge, type JudgeContext } from './judge.ts';
-import { Lexer, type Reading, Token } from './lexer.ts';
+import { Lexer, type Reading, Token, versionedComments } from './lexer.ts';
 import { ShapeReader } from './shape.ts';
 import { charsetOf, type Flavour, quotingIndex, readingsOf } from './readings.ts';
 
@@ -49,14 +49,14 @@ export class Classifier {
 
   classify(text: Buffer, start: number, end: number, settings: LexicalSettings): MysqlClassification {
     const length = end - start;
-    const cache = length <= MAX_CACHED_BYTES ? this.#cacheFor(settings) : null;
-    // Hazardous character sets have no cache; in all others, no byte of a '…' without backslashes is mistaken.
     const shape = this.#shape;
-    const simple = cache !== null && shape.read(text, start, end);
+    // In hazardous character sets, half a character may look like the end of a string.
+    const simple = charsetKind(charsetOf(settings)) !== 'hazardous' && shape.read(text, start, end);
     if (simple) {
       const same = this.#byShape.get(shape.hash, shape.bytes, 0, shape.length);
       if (same) return same;
     }
+    const cache = this.#cacheFor(text, start, end, settings);
     const hash = cache === null ? 0 : hashBytes(text, start, end);
     const known = cache?.get(hash, text, start, end);
     if (known) return known;
@@ -76,14 +76,21 @@ export class Classifier {
 
   /** Keeps an answer that was found elsewhere (in a worker). */
   keep(text: Buffer, settings: LexicalSettings, classification: MysqlClassification): void {
-    if (text.length > MAX_CACHED_BYTES) return;
-    this.#cacheFor(settings)?.set(hashBytes(text, 0, text.length), text, 0, text.length, classification);
+    const cache = this.#cacheFor(text, 0, text.length, settings);
+    cache?.set(hashBytes(text, 0, text.length), text, 0, text.length, classification);
   }
 
-  /** Texts of sessions that read them alike share a cache. `null`: not worth one. */
-  #cacheFor(settings: LexicalSettings): ByteCache<MysqlClassification> | null {
+  /** Texts of sessions that read them alike share a cache. `null`: not to be kept. */
+  #cacheFor(
+    text: Buffer,
+    start: number,
+    end: number,
+    settings: LexicalSettings,
+  ): ByteCache<MysqlClassification> | null {
     const kind = charsetKind(charsetOf(settings));
-    if (kind === 'hazardous' || settings.serverVersion !== undefined) return null;
+    if (kind === 'hazardous' || end - start > MAX_CACHED_BYTES) return null;
+    // The version of the session's own server decides what the verb is.
+    if (settings.serverVersion !== undefined && versionedComments(text, start, end, 0).size > 0) return null;
     const key = quotingIndex(settings.sqlMode) * 4 + (kind === 'utf8' ? 0 : kind === 'safe' ? 1 : 2);
     let cache = this.#caches.get(key);
     if (cache === undefined) this.#caches.set(key, (cache = new ByteCache(CACHE_ENTRIES, CACHE_BYTES)));

@@ -67,6 +67,8 @@ const CASES: readonly (readonly [string, string, string])[] = [
   ['set session_track_schema = off', 'set', 'escapesReadOnly'],
   ['set names default', 'set', ''],
   ['set names gb18030', 'set', 'opaque'],
+  ['kill 5', 'kill', ''],
+  ["kill load_file('x')", 'kill', 'copy serverFiles'],
   ['shutdown', 'shutdown', 'writes escapesReadOnly'],
   ['clone local data directory = "/x"', 'clone', 'writes copy serverFiles opaque'],
   ['import table from "x.sdi"', 'import', 'writes ddl copy serverFiles'],

@@ -12,7 +12,9 @@ const BODY =
 const CASES: readonly (readonly [string, readonly string[]])[] = [
   ['', []],
   [' ; ;; ', []],
-  ['-- only\n', []],
+  ['-- only\n', ['-- only']],
+  ['/* only */', ['/* only */']],
+  ['select 1; # x', ['select 1', '# x']],
   ['/* only */;', []],
   ['select 1', ['select 1']],
   ['select 1;', ['select 1']],

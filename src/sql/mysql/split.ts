@@ -124,6 +124,10 @@ export function pieces(text: Buffer, start: number, end: number, flavour: Flavou
   }
   const before = changesReading;
   finish(end);
+  // Comments alone are answered like a statement; followed by a semicolon, they are a syntax error.
+  const rest = trim(text, pieceStart, end);
+  const last = spans.at(-1);
+  if (rest.start < rest.end && (last === undefined || last.start < pieceStart)) spans.push(rest);
   return { spans, broken: false, obscure: false, changesReading: before };
 }
 

@@ -28,7 +28,9 @@ export const VERBS: ReadonlyMap<string, string> = new Map([
   ...verbs('i', 'unlock'),
   ...verbs('wi', 'lock'),
   ...verbs('w', 'load'),
-  ...verbs('w', 'kill purge backup stop'),
+  ...verbs('w', 'purge backup stop'),
+  // The engine decides whose sessions may be ended.
+  ...verbs('', 'kill'),
   ...verbs('we', 'shutdown restart'),
   // What a replica is told to run, and a server's data replaced by another's.
   ...verbs('wo', 'change binlog'),
