@@ -316,7 +316,18 @@ describe('packets', () => {
   it('55: a zstd frame that asks for a window of 128 MiB, for 8 bytes, is not given one', () => {
     // Magic number, no content size, window descriptor 2^(10 + n), one raw block that is the last: RFC 8878.
     const frame = (windowLog: number): { bytes: Buffer; cursor: FrameCursor } => {
-      const zstd = [0x28, 0xb5, 0x2f, 0xfd, 0, (windowLog - 10) << 3, (8 << 3) | 1, 0, 0, ...Buffer.from('contents')];
+      const zstd = [
+        0x28,
+        0xb5,
+        0x2f,
+        0xfd,
+        0,
+        (windowLog - 10) << 3,
+        (8 << 3) | 1,
+        0,
+        0,
+        ...Buffer.from('contents'),
+      ];
       const cursor = new FrameCursor();
       const bytes = Buffer.from([zstd.length, 0, 0, 0, 8, 0, 0, ...zstd]);
       nextFrame(bytes, 0, bytes.length, cursor);
