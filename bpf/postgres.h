@@ -233,6 +233,7 @@ SEC("uprobe/pg") int pg_init(struct pt_regs *ctx) {
   head(&e->h, PG_SESSION, cookie, 0);
   /* Port: {sock, noblock, proto, SockAddr laddr @16, SockAddr raddr @152} */
   if (read_user(e->address, sizeof(e->address), (void *)(port + 152))) e->address[0] = e->address[1] = 0;
+  if (read_user(e->server, sizeof(e->server), (void *)(port + 16))) e->server[0] = e->server[1] = 0;
   if (read_user_str(e->database, sizeof(e->database), (void *)ARG1(ctx)) < 0) e->database[0] = 0;
   if (read_user_str(e->user, sizeof(e->user), (void *)ARG3(ctx)) < 0) e->user[0] = 0;
   e->started_us = 0;

@@ -68,7 +68,7 @@ struct pg_error {
 };
 _Static_assert(__builtin_offsetof(struct pg_error, message) == 104, "pg_error");
 
-struct pg_session { struct header h; char address[32]; char database[64]; char user[64]; u64 started_us; };
+struct pg_session { struct header h; char address[32]; char database[64]; char user[64]; u64 started_us; char server[32]; };
 _Static_assert(__builtin_offsetof(struct pg_session, user) == 120, "pg_session");
 struct pg_name { struct header h; char name[64]; };
 struct pg_transaction { struct header h; u64 xid; u64 lsn; u64 time_us; u64 committed; };

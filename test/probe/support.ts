@@ -80,13 +80,13 @@ export class Recorder {
     return this.seen();
   }
 
-  bodies<Case extends NonNullable<Event['body']['case']>>(
-    name: Case,
-  ): { event: Event; value: Extract<Event['body'], { case: Case }>['value'] }[] {
+  /** Events of one kind, with their body. */
+  bodies<Case extends Bodies['case']>(name: Case): { event: Event; value: BodyOf<Case> }[] {
     return this.events.flatMap((event) =>
-      event.body.case === name
-        ? [{ event, value: event.body.value as Extract<Event['body'], { case: Case }>['value'] }]
-        : [],
+      event.body.case === name ? [{ event, value: event.body.value as BodyOf<Case> }] : [],
     );
   }
 }
+
+type Bodies = Extract<Event['body'], { value: object }>;
+type BodyOf<Case extends Bodies['case']> = Extract<Bodies, { case: Case }>['value'];

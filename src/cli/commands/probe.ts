@@ -7,10 +7,12 @@ import { eventsOf } from '../../witness/probe/event-writer.ts';
 import type { ProbedEngine } from '../../witness/probe/inspected.ts';
 import { defaultProbeOptions, type ProbeOptions } from '../../witness/probe/options.ts';
 import { Probe } from '../../witness/probe/probe.ts';
-import { parseSize, usage } from '../amounts.ts';
+import { usage } from '../amounts.ts';
 import type { Commands, Context } from '../context.ts';
 import { EXIT_BY_KIND } from '../exit-codes.ts';
 import { eventJson, eventLine, type LineForm, longLine, mysqldLine, postgresLine } from './probe-lines.ts';
+import { ringBytes, wholeNumber } from './probe-options.ts';
+import { addProbeRunCommand } from './probe-run.ts';
 import { untilSignal } from './until-signal.ts';
 
 interface LineOptions {
@@ -26,13 +28,12 @@ interface LineOptions {
   readonly ring?: string;
 }
 
-const MAX_RING_BYTES = 1024 * 1024 * 1024;
-
 export function addProbeCommands({ program, action }: Commands): void {
   const probe = program
     .command('probe')
     .summary('what the database servers of this machine run, seen from the kernel')
     .description('Sees every statement that the database servers of this machine run, whoever sent it.');
+  addProbeRunCommand(probe, action);
   const lines = (name: string, what: string): ReturnType<typeof probe.command> =>
     probe
       .command(name)
@@ -65,20 +66,6 @@ export function addProbeCommands({ program, action }: Commands): void {
     .command('check')
     .description('Says in one line each what the probe needs here, whether it is there, and how to give it.')
     .action(action(check));
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (!/^(?:0x[0-9a-f]+|\d+)$/i.test(text) || !Number.isSafeInteger(value))
-    throw usage(`"${text}" is not a whole number`);
-  return value;
-}
-
-function ringBytes(text: string): number {
-  const value = parseSize('--ring', text);
-  if (value < 4096 || value > MAX_RING_BYTES || (value & (value - 1)) !== 0)
-    throw usage(`--ring: "${text}" is no power of two from 4KiB to 1GiB`);
-  return value;
 }
 
 function probeOptions(

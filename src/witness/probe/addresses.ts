@@ -1,4 +1,6 @@
 /** Socket addresses as the kernel lays them out (struct sockaddr_in, sockaddr_in6, sockaddr_un). */
+import { readFileSync } from 'node:fs';
+
 export interface PeerAddress {
   /** "192.0.2.1", "2001:db8::1", "[local]" for a Unix socket, "" when there is none. */
   readonly address: string;
@@ -15,6 +17,46 @@ export function peerAddress(data: Buffer, at: number): PeerAddress {
   const port = data.readUInt16BE(at + 2);
   if (family === AF_INET) return { address: [...data.subarray(at + 4, at + 8)].join('.'), port };
   return family === AF_INET6 ? { address: ipv6(data, at + 8), port } : { address: '', port: 0 };
+}
+
+/** The server's own end of a connection; nothing for a Unix socket. */
+export function serverEnd(data: Buffer, at: number): { serverAddress: string; serverPort: number } {
+  const { address, port } = peerAddress(data, at);
+  return { serverAddress: address === '[local]' ? '' : address, serverPort: port };
+}
+
+/**
+ * The server's end of the TCP connection that a process of it has with a client: looked up in the process's own network
+ * namespace. `null` when there is none (a Unix socket, or the client is gone).
+ */
+export function serverEndOf(
+  pid: number,
+  client: string,
+  clientPort: number,
+): { serverAddress: string; serverPort: number } | null {
+  const wanted = clientPort.toString(16).toUpperCase().padStart(4, '0');
+  for (const table of ['tcp', 'tcp6']) {
+    for (const line of readLines(`/proc/${pid}/net/${table}`)) {
+      const match = /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) ([0-9A-F]+):([0-9A-F]{4}) /.exec(line);
+      if (match === null || match[4] !== wanted || hexAddress(match[3] ?? '') !== client) continue;
+      return { serverAddress: hexAddress(match[1] ?? ''), serverPort: Number.parseInt(match[2] ?? '0', 16) };
+    }
+  }
+  return null;
+}
+
+/** An address of /proc/net/tcp: 32-bit words in the host's byte order. */
+function hexAddress(hex: string): string {
+  const bytes = Buffer.from(hex, 'hex').swap32();
+  return bytes.length === 4 ? [...bytes].join('.') : ipv6(bytes, 0);
+}
+
+function readLines(path: string): string[] {
+  try {
+    return readFileSync(path, 'latin1').split('\n');
+  } catch {
+    return [];
+  }
 }
 
 /** RFC 5952; addresses of IPv4 clients on an IPv6 socket as IPv4. */

@@ -30,6 +30,9 @@ export interface SessionFacts {
   readonly user: string;
   readonly address: string;
   readonly port: number;
+  /** The server's own end of the connection; empty for a Unix socket. */
+  readonly serverAddress: string;
+  readonly serverPort: number;
   readonly application: string;
   readonly pid: number;
   readonly processName: string;
@@ -40,7 +43,7 @@ export class SessionBytes {
   readonly facts: SessionFacts;
   /** Event.origin. */
   readonly origin: Buffer;
-  /** Observation 1–5 but the database, 18, 19. */
+  /** Observation 2–5, 18, 19, 27, 28. */
   readonly identity: Buffer;
   readonly database: Buffer;
 
@@ -62,6 +65,8 @@ export class SessionBytes {
       text(writer, 5, facts.application);
       writer.uintField(18, facts.pid);
       text(writer, 19, facts.processName);
+      text(writer, 27, facts.serverAddress);
+      writer.uintField(28, facts.serverPort);
     });
     this.database = encoded((writer) => text(writer, 1, facts.database));
   }
@@ -213,6 +218,8 @@ export class EventWriter {
     writer.uintField(7, facts.pid);
     text(writer, 8, facts.processName);
     text(writer, 9, detail);
+    text(writer, 10, facts.serverAddress);
+    writer.uintField(11, facts.serverPort);
     closeMessage(writer, body);
     this.#end(start);
   }

@@ -57,7 +57,11 @@ export function batchHeader(number: number, bytes: number): Buffer {
 
 function checkMagic(bytes: Buffer): void {
   if (bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt32LE(4) !== VERSION)
-    throw new AppError('protocol', 'PROBE_HANDOVER', 'the other side does not speak this version of the probe’s protocol');
+    throw new AppError(
+      'protocol',
+      'PROBE_HANDOVER',
+      'the other side does not speak this version of the probe’s protocol',
+    );
 }
 
 /** Body fields of Event that a probe may fill: observation, observed_session, transaction_ended, server_observed. */
@@ -179,5 +183,9 @@ class Fields {
 }
 
 function forged(what: string): AppError {
-  return new AppError('protocol', 'PROBE_FORGED', `a probe sent what it may not say: ${what}; the connection was closed`);
+  return new AppError(
+    'protocol',
+    'PROBE_FORGED',
+    `a probe sent what it may not say: ${what}; the connection was closed`,
+  );
 }

@@ -16,14 +16,15 @@
  * docs/probe.md says what is seen and what is not.
  */
 import { Worker } from 'node:worker_threads';
-import { AppError } from '../../base/errors.ts';
+import { AppError, isAppError, messageOf } from '../../base/errors.ts';
 import type { FromProbe, ProbeOptions, ProbeStatus, ToProbe } from './options.ts';
 import { unsupportedPlatform } from './syscalls.ts';
 
 export interface ProbeListener {
   /**
-   * Some events, each preceded by its length (see event-writer.ts), in order. The probe goes on reading while a promise
-   * is pending, up to a limit; then the kernel's ring fills, and what it loses is counted.
+   * Some events, each preceded by its length (see event-writer.ts), in order; the next batch comes whether or not the
+   * promise of this one is settled. The probe goes on reading while promises are pending, up to a limit; then the
+   * kernel's ring fills, and what it loses is counted.
    */
   onBatch(batch: Uint8Array, events: number): void | Promise<void>;
   onNotice?(level: 'info' | 'warn', message: string): void;
@@ -37,7 +38,7 @@ export class Probe {
   #status: ProbeStatus;
   #stopped: ((status: ProbeStatus) => void) | null = null;
   #ending = false;
-  #delivery: Promise<void> = Promise.resolve();
+  readonly #untaken = new Set<Promise<void>>();
 
   private constructor(worker: Worker, listener: ProbeListener, status: ProbeStatus) {
     this.#worker = worker;
@@ -91,15 +92,18 @@ export class Probe {
     this.#post({ type: 'scan' });
   }
 
-  /** Detaches, delivers what is left, and resolves with the final counts. Nothing is left to do after a failure. */
-  async stop(): Promise<ProbeStatus> {
+  /** Detaches, delivers what is left, and resolves with the final counts. Nothing is left to do after a failure.
+   * Waits until everything is taken, for at most `graceMs` if given. */
+  async stop(graceMs?: number): Promise<ProbeStatus> {
     if (this.#ending) return this.#status;
     const status = await new Promise<ProbeStatus>((resolve) => {
       this.#stopped = resolve;
       this.#ending = true;
       this.#post({ type: 'stop' });
     });
-    await this.#delivery;
+    const taken = Promise.all(this.#untaken);
+    if (graceMs === undefined) await taken;
+    else await Promise.race([taken, new Promise((done) => setTimeout(done, graceMs).unref())]);
     return status;
   }
 
@@ -130,21 +134,24 @@ export class Probe {
   }
 
   #deliver(batch: Uint8Array<ArrayBuffer>, events: number): void {
-    const taken = (): void => this.#post({ type: 'taken', bytes: batch.length });
-    this.#delivery = this.#delivery
+    const taken = (): void => {
+      this.#untaken.delete(delivery);
+      this.#post({ type: 'taken', bytes: batch.length });
+    };
+    const delivery = Promise.resolve()
       .then(() => this.#listener.onBatch(batch, events))
       .then(taken, (error: unknown) => {
         taken();
-        this.#listener.onFailure?.(
-          error instanceof AppError
-            ? error
-            : new AppError(
-                'unavailable',
-                'PROBE_DELIVERY',
-                `events could not be delivered: ${String(error)}`,
-              ),
-        );
+        const failure = isAppError(error)
+          ? error
+          : new AppError(
+              'unavailable',
+              'PROBE_DELIVERY',
+              `events could not be delivered: ${messageOf(error)}`,
+            );
+        this.#listener.onFailure?.(failure);
       });
+    this.#untaken.add(delivery);
   }
 
   #died(error: AppError): void {

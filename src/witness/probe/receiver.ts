@@ -85,7 +85,11 @@ export class ProbeReceiver {
     return new Promise((resolve, reject) => {
       server.once('error', (cause) => {
         const code = systemErrorCode(cause) ?? messageOf(cause);
-        reject(new AppError('unavailable', 'PROBE_LISTEN', `cannot listen for probes at ${where}: ${code}`, { cause }));
+        reject(
+          new AppError('unavailable', 'PROBE_LISTEN', `cannot listen for probes at ${where}: ${code}`, {
+            cause,
+          }),
+        );
       });
       if (typeof where === 'string') server.listen(where, resolve);
       else server.listen(where, host, resolve);
@@ -156,7 +160,11 @@ class Connection {
     if (header === null) return null;
     const bytes = header.readUInt32LE(4);
     if (bytes > MAX_BATCH_BYTES)
-      throw new AppError('protocol', 'PROBE_HANDOVER', `a batch of ${bytes} bytes is more than ${MAX_BATCH_BYTES}`);
+      throw new AppError(
+        'protocol',
+        'PROBE_HANDOVER',
+        `a batch of ${bytes} bytes is more than ${MAX_BATCH_BYTES}`,
+      );
     const whole = this.#take(BATCH_HEADER_BYTES + bytes);
     if (whole === null) return null;
     return { number: header.readUInt32LE(0), bytes: whole.subarray(BATCH_HEADER_BYTES) };

@@ -83,7 +83,7 @@ export class BatchSender {
     this.#timer = null;
     const socket = this.#dial();
     this.#socket = socket;
-    let received = Buffer.alloc(0);
+    let received: Buffer = Buffer.alloc(0);
     let answered = false;
     socket.setTimeout(CONNECT_TIMEOUT_MS, () => {
       if (!answered) socket.destroy(new Error('no answer'));
@@ -114,7 +114,13 @@ export class BatchSender {
   #dial(): Socket {
     const to = this.#destination;
     if (to.kind === 'local') return connectSocket(to.path);
-    return connectTls({ host: to.host, port: to.port, servername: to.host, ...to.tls, minVersion: 'TLSv1.2' });
+    return connectTls({
+      host: to.host,
+      port: to.port,
+      servername: to.host,
+      ...to.tls,
+      minVersion: 'TLSv1.2',
+    });
   }
 
   #welcomed(last: number): void {
@@ -140,7 +146,8 @@ export class BatchSender {
     this.#ready = false;
     this.#socket = null;
     if (this.#closed) return;
-    if (!this.#complained) this.#report('warn', `nobody takes the observations (${why}); they are kept, up to a limit`);
+    if (!this.#complained)
+      this.#report('warn', `nobody takes the observations (${why}); they are kept, up to a limit`);
     this.#complained = true;
     this.#timer = setTimeout(() => this.#connect(), this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);

@@ -7,6 +7,7 @@
  */
 import { Engine, ObservedSession_Kind } from '../../../model/events.ts';
 import type { SqlDialect } from '../../../sql/dialect.ts';
+import { serverEndOf } from '../addresses.ts';
 import { type ErrorFields, ObservationRecord, SessionBytes } from '../event-writer.ts';
 import { MAX_SESSIONS, type Observer, type ObserverContext } from '../observer.ts';
 import { processFacts } from '../processes.ts';
@@ -171,6 +172,8 @@ export class MysqlObserver implements Observer {
           user: '',
           address: '',
           port: 0,
+          serverAddress: '',
+          serverPort: 0,
           application: '',
           pid,
           processName: process.name,
@@ -204,11 +207,14 @@ export class MysqlObserver implements Observer {
     const id = u64At(data, at + 24);
     const connection = this.#connection(pid, process, id);
     const [host, ip] = [fieldAt(data, at + 168, 64), fieldAt(data, at + 232, 64)];
+    const address = clientAddress(ip, host);
+    const port = u32At(data, at + 36) || connection.session.facts.port;
     const session = connection.session.with({
       user: fieldAt(data, at + 40, 128),
-      address: clientAddress(ip, host),
+      address,
+      ...(port === 0 ? {} : (serverEndOf(pid, address, port) ?? {})),
       database: fieldAt(data, at + 296, 64),
-      port: u32At(data, at + 36) || connection.session.facts.port,
+      port,
       ...(connection.open ? {} : { backendStartedUs: atUs }),
     });
     if (u32At(data, at + 32) !== 0) {

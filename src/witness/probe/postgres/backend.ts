@@ -6,7 +6,7 @@
  *   Port: SockAddr laddr @16 · SockAddr raddr @152 · … char *database_name, char *user_name somewhere behind 288
  */
 import { readFileSync } from 'node:fs';
-import { peerAddress } from '../addresses.ts';
+import { peerAddress, serverEnd } from '../addresses.ts';
 import type { ElfFile } from '../elf.ts';
 import { loadBias, ProcessMemory } from '../processes.ts';
 import type { PostgresBinary } from './binary.ts';
@@ -16,11 +16,14 @@ export interface BackendFacts {
   readonly user: string;
   readonly address: string;
   readonly port: number;
+  readonly serverAddress: string;
+  readonly serverPort: number;
   readonly application: string;
   /** Microseconds since 1970; 0 unknown. */
   readonly startedUs: number;
 }
 
+const LADDR_AT = 16;
 const RADDR_AT = 152;
 const POINTERS_FROM = 288;
 const PORT_BYTES = 512;
@@ -53,6 +56,7 @@ export function readBackend(pid: number, elf: ElfFile, binary: PostgresBinary): 
       database: names.database,
       user: names.user,
       ...peerAddress(bytes, RADDR_AT),
+      ...serverEnd(bytes, LADDR_AT),
       application: application === 0 ? '' : (memory.string(memory.pointer(bias + BigInt(application))) ?? ''),
       startedUs,
     };

@@ -6,7 +6,7 @@
  *   PG_STATEMENT limited … EndCommand ────▶ one observation, or "suspended" when something else came first
  */
 import { Engine, ObservedSession_Kind } from '../../../model/events.ts';
-import { peerAddress } from '../addresses.ts';
+import { peerAddress, serverEnd } from '../addresses.ts';
 import { ObservationRecord, type ParameterFields, SessionBytes } from '../event-writer.ts';
 import { MAX_SESSIONS, type Observer, type ObserverContext } from '../observer.ts';
 import { type ProcessFacts, processFacts } from '../processes.ts';
@@ -123,6 +123,7 @@ export class PostgresObserver implements Observer {
       database: fieldAt(data, at + 56, 64),
       user: fieldAt(data, at + 120, 64),
       ...peerAddress(data, at + 24),
+      ...serverEnd(data, at + 192),
       application: '',
       startedUs: startedUs === 0 ? 0 : startedUs + POSTGRES_EPOCH_US,
     });
@@ -151,6 +152,8 @@ export class PostgresObserver implements Observer {
         user: facts?.user ?? '',
         address: facts?.address ?? '',
         port: facts?.port ?? 0,
+        serverAddress: facts?.serverAddress ?? '',
+        serverPort: facts?.serverPort ?? 0,
         application: facts?.application ?? '',
         pid,
         processName: process?.name ?? 'postgres',

@@ -1381,6 +1381,18 @@ export declare type Observation = Message<"dbwitness.v1.Observation"> & {
   suspended: boolean;
 
   /**
+   * the server's own end of the connection; empty for a Unix socket
+   *
+   * @generated from field: string server_address = 27;
+   */
+  serverAddress: string;
+
+  /**
+   * @generated from field: uint32 server_port = 28;
+   */
+  serverPort: number;
+
+  /**
    * `sql` is not the whole text; `sql_bytes` is its length, 0 where not known
    *
    * @generated from field: bool cut = 26;
@@ -1444,6 +1456,16 @@ export declare type ObservedSession = Message<"dbwitness.v1.ObservedSession"> & 
    * @generated from field: string detail = 9;
    */
   detail: string;
+
+  /**
+   * @generated from field: string server_address = 10;
+   */
+  serverAddress: string;
+
+  /**
+   * @generated from field: uint32 server_port = 11;
+   */
+  serverPort: number;
 };
 
 /**
