@@ -58,6 +58,11 @@ export interface Config {
   readonly cosignerUrl: string;
   readonly cosignerKey: string;
   readonly trustedProxies: readonly string[];
+  /** For kernel probes of other hosts; `null`: off. */
+  readonly listenProbe: ListenAddress | null;
+  readonly probeCertFile: string;
+  readonly probeKeyFile: string;
+  readonly probeCaFile: string;
 }
 
 /** One setting, for the documentation and `dbwitness up --help`. */
@@ -175,6 +180,18 @@ export const SETTINGS: readonly SettingDoc[] = [
     default: '',
     meaning: 'addresses of reverse proxies in front of the API, comma-separated',
   },
+  {
+    name: 'DBW_LISTEN_PROBE',
+    default: '(off)',
+    meaning: 'address where kernel probes of other hosts hand over what they saw, by mutual TLS',
+  },
+  { name: 'DBW_PROBE_CERT', default: '', meaning: 'PEM file of the certificate shown to those probes' },
+  { name: 'DBW_PROBE_KEY', default: '', meaning: 'PEM file of its key' },
+  {
+    name: 'DBW_PROBE_CA',
+    default: '',
+    meaning: 'PEM file of the authorities of those probes’ certificates',
+  },
   { name: 'DBW_LOG_LEVEL', default: 'info', meaning: LOG_LEVELS.join(', ') },
   { name: 'DBW_RUN_MODE', default: '(empty)', meaning: 'empty, test or demo' },
 ];
@@ -217,6 +234,10 @@ export function readConfig(env: Env): Config {
     cosignerUrl: cosigner.url,
     cosignerKey: cosigner.key,
     trustedProxies: list(env['DBW_TRUSTED_PROXIES']),
+    listenProbe: env['DBW_LISTEN_PROBE'] ? address(env, 'DBW_LISTEN_PROBE', '') : null,
+    probeCertFile: env['DBW_PROBE_CERT'] ?? '',
+    probeKeyFile: env['DBW_PROBE_KEY'] ?? '',
+    probeCaFile: env['DBW_PROBE_CA'] ?? '',
   };
 }
 

@@ -32,6 +32,7 @@ import { NodeJournalReads } from './journal-reads.ts';
 import { createMetrics } from './metrics.ts';
 import { NodeIndex } from './node-index.ts';
 import { type NodePaths, pathsOf } from './paths.ts';
+import { receiveProbes } from './probe-receiver.ts';
 import { RelayProcess } from './relay-process.ts';
 
 const RETENTION_INTERVAL_MS = 3_600_000;
@@ -91,6 +92,7 @@ async function construct(
   });
   await relay.start();
   started.push(() => relay.stop());
+  started.push(await receiveProbes(config, paths, relay, logger));
 
   const store = await openStore({ dsn: config.dsn, dataDir: config.dataDir });
   started.push(() => store.close());

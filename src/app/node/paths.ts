@@ -6,6 +6,8 @@ export interface NodePaths {
   readonly tls: string;
   /** The control socket: whoever can open it is the machine's administrator. */
   readonly socket: string;
+  /** Where the kernel probe of this host hands over what it saw. */
+  readonly probeSocket: string;
   /** What a running node says of itself; no secrets. */
   readonly state: string;
 }
@@ -15,6 +17,7 @@ export function pathsOf(dataDir: string): NodePaths {
     journal: join(dataDir, 'journal'),
     tls: join(dataDir, 'tls'),
     socket: join(dataDir, 'control.sock'),
+    probeSocket: join(dataDir, 'probe.sock'),
     state: join(dataDir, 'node.json'),
   };
 }

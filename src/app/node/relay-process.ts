@@ -82,6 +82,11 @@ export class RelayProcess implements ControlJournal {
     await this.#demand().request('append', toBinary(EventSchema, event));
   }
 
+  /** Resolves when the events of a probe's batch are durable in the journal. */
+  async appendBatch(batch: Uint8Array): Promise<void> {
+    await this.#demand().request('appendBatch', batch);
+  }
+
   /** Drops old segments of the journal. */
   async dropSegments(olderThanUs: number): Promise<void> {
     await this.#demand().request('dropSegments', { olderThanUs });

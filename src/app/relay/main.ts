@@ -12,6 +12,7 @@ import { loadPostgresDialect } from '../../sql/postgres/dialect.ts';
 import type { ServerTlsOptions } from '../../transport/link.ts';
 import { createReactor } from '../../transport/reactor.ts';
 import { ServerCertificate } from '../../transport/tls.ts';
+import { appendBatch } from '../../witness/probe/journal-sink.ts';
 import { Proxy, type ProxyOptions } from '../../witness/proxy/proxy.ts';
 import { Channel } from '../ipc.ts';
 import type { NodeMethods, RelayMethods } from './protocol.ts';
@@ -79,6 +80,10 @@ async function start(): Promise<void> {
     proxy.turn.touch();
     const seq = journal.appendEncoded(event);
     return new Promise((resolve) => journal.whenDurable(seq + 1, () => resolve({ seq })));
+  });
+  channel.handle('appendBatch', (batch) => {
+    proxy.turn.touch();
+    return appendBatch(journal, batch);
   });
   channel.handle('dropSegments', (policy) => journal.dropSegments(policy));
   channel.handle('hasSession', (uid) => [...proxy.registry].some((session) => session.uid === uid));

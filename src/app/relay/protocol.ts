@@ -63,6 +63,8 @@ export interface NodeMethods {
 export interface RelayMethods {
   /** Appends an encoded Event; answered when it is on stable storage. */
   readonly append: { body: Uint8Array; answer: { seq: number } };
+  /** Appends a batch of a probe's events, checked before; answered when they are on stable storage. */
+  readonly appendBatch: { body: Uint8Array; answer: void };
   readonly notice: { body: AuthorityNotice; answer: void };
   /** Whether the session runs here. */
   readonly hasSession: { body: string; answer: boolean };
