@@ -235,14 +235,8 @@ export function nameAt(judge: Judge, at: number): string {
   const token = judge.head[at] as HeadToken | undefined;
   if (token === undefined) return '';
   const { text } = judge.context;
-  switch (token.kind) {
-    case Token.word:
-      return text.toString('utf8', token.start, token.end);
-    case Token.quotedIdentifier:
-      return text.toString('utf8', token.innerStart, token.innerEnd).replaceAll('``', '`');
-    case Token.doubleQuoted:
-      return text.toString('utf8', token.innerStart, token.innerEnd);
-    default:
-      return '';
-  }
+  if (token.kind === Token.word) return text.toString('utf8', token.start, token.end);
+  if (token.kind !== Token.quotedIdentifier && token.kind !== Token.doubleQuoted) return '';
+  const inner = text.toString('utf8', token.innerStart, token.innerEnd);
+  return token.kind === Token.quotedIdentifier ? inner.replaceAll('``', '`') : inner;
 }

@@ -84,8 +84,7 @@ function onlyStatement(text: Buffer, start: number, end: number): StatementSpan 
     if (byte === 0x23 || byte === 0x2d || byte === 0x2a || byte === 0x27 || byte === 0x22 || byte === 0x60)
       return null;
   }
-  while (semicolon > start && isSpace(text[end - 2])) end--;
-  return { start, end: end - 1 };
+  return trim(text, start, semicolon);
 }
 
 /** How one reading separates the text. */
