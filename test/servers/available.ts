@@ -24,6 +24,10 @@ const NEEDS = {
   'mariadb-client': { anyOf: ['/usr/bin/mariadb'], debianPackage: 'mariadb-client' },
   sysbench: { anyOf: ['sysbench'], debianPackage: 'sysbench' },
   strace: { anyOf: ['strace'], debianPackage: 'strace' },
+  faketime: {
+    anyOf: ['x86_64', 'aarch64'].map((cpu) => `/usr/lib/${cpu}-linux-gnu/faketime/libfaketime.so.1`),
+    debianPackage: 'libfaketime',
+  },
   clang: { anyOf: ['clang'], debianPackage: 'clang' },
 } as const satisfies Record<string, Need>;
 

@@ -35,25 +35,24 @@ export interface MysqlBinaries {
   readonly bootstrapDir: string;
 }
 
-const LIBRARIES = ['libc6', 'libgcc-s1', 'libstdc++6', 'zlib1g', 'libssl3t64', 'libzstd1', 'liblz4-1'];
+const words = (text: string): string[] => text.trim().split(/\s+/);
+const LIBRARIES =
+  'libc6 libgcc-s1 libstdc++6 zlib1g libssl3t64 libzstd1 liblz4-1 libaio1t64 liblzma5 libnuma1';
 
 const RELEASES = {
   'mariadb-11.8': {
     suite: 'trixie',
     program: 'usr/sbin/mariadbd',
-    packages: [
-      ...['mariadb-server', 'mariadb-server-core', 'mariadb-common', ...LIBRARIES],
-      ...['libpcre2-8-0', 'libaio1t64', 'liburing2', 'libcrypt1', 'libsystemd0', 'liblzma5', 'libbz2-1.0'],
-      ...['liblzo2-2', 'libsnappy1v5', 'libnuma1', 'libcap2', 'libgcrypt20', 'libgpg-error0', 'libfmt10'],
-    ],
+    packages:
+      words(`mariadb-server mariadb-server-core mariadb-common ${LIBRARIES} libpcre2-8-0 liburing2 libcrypt1
+      libsystemd0 libbz2-1.0 liblzo2-2 libsnappy1v5 libcap2 libgcrypt20 libgpg-error0 libfmt10`),
   },
   'mysql-9.7': {
     suite: 'sid',
     program: 'usr/sbin/mysqld',
-    packages: [
-      ...['mysql-server-core', ...LIBRARIES, 'libaio1t64', 'libgoogle-perftools4t64', 'libicu78'],
-      ...['libnuma1', 'libprotobuf-lite32t64', 'libunwind8', 'liblzma5', 'libxxhash0'],
-    ],
+    packages:
+      words(`mysql-server-core ${LIBRARIES} libgoogle-perftools4t64 libicu78 libprotobuf-lite32t64 libunwind8
+      libxxhash0`),
   },
 } as const satisfies Record<string, UnpackedRelease>;
 

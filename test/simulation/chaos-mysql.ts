@@ -58,6 +58,6 @@ function putIn(text: string, values: readonly unknown[]): string {
   return text.replaceAll('?', () => {
     const value = values[next++];
     if (value === null || value === undefined) return 'NULL';
-    return typeof value === 'string' ? `'${value.replaceAll(/['\\]/g, '\\$&')}'` : String(value);
+    return typeof value === 'string' ? `'${value.replaceAll(/['\\]/g, '\\$&')}'` : JSON.stringify(value);
   });
 }
