@@ -250,7 +250,10 @@ describe('packets', () => {
     expect(terminatorKind(0xfb, 1, true)).toBe('none');
     expect([5, 8, 9].map((length) => terminatorKind(0xfe, length, false))).toEqual(['eof', 'eof', 'none']);
     expect([5, 9, MAX_PACKET_BYTES - 1, MAX_PACKET_BYTES].map((n) => terminatorKind(0xfe, n, true))).toEqual([
-      ...['ok', 'ok', 'ok', 'none'],
+      'ok',
+      'ok',
+      'ok',
+      'none',
     ]);
     expect(terminatorKind(0xff, 9, true)).toBe('err');
     const rows = Buffer.concat([

@@ -55,7 +55,7 @@ describe('framing', () => {
   });
 
   it('rows stop in front of what is out of order', () => {
-    const bytes = Buffer.from('0100000100' + '0100000200' + '0100000400', 'hex');
+    const bytes = Buffer.from('010000010001000002000100000400', 'hex');
     const cursor = new PacketCursor();
     expect([skipRows(bytes, 0, bytes.length, 1, cursor), cursor.end]).toEqual([2, 10]);
     expect([skipRows(bytes, 10, bytes.length, 3, cursor), cursor.end]).toEqual([0, 10]);

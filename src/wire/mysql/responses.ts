@@ -209,8 +209,10 @@ export function encodeErr(out: ByteWriter, error: ErrPacket, sequence: number): 
   const mark = beginPacket(out);
   out.u8(ERR);
   writeU16(out, error.number);
-  if (error.sqlState !== '') {
-    const state = error.sqlState.padEnd(5, '0');
+  // A message that begins with '#' would be read as a SQLSTATE: it gets the one that says nothing.
+  const ambiguous = error.sqlState === '' && error.message.startsWith('#');
+  if (error.sqlState !== '' || ambiguous) {
+    const state = ambiguous ? 'HY000' : error.sqlState.padEnd(5, '0');
     out.u8(0x23);
     for (let i = 0; i < 5; i++) out.u8(state.charCodeAt(i));
   }

@@ -84,13 +84,11 @@ describe('passwords in full', () => {
   });
 
   it('what a server sends as its key must be one', () => {
-    const code = (value: string): unknown => expect.objectContaining({ code: value });
-    expect(() => encryptPassword('x', nonce, 'no key')).toThrow(code('WIRE_PUBLIC_KEY_INVALID') as Error);
+    const code = (value: string): Error => expect.objectContaining({ code: value }) as Error;
+    expect(() => encryptPassword('x', nonce, 'no key')).toThrow(code('WIRE_PUBLIC_KEY_INVALID'));
     const ed = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' });
-    expect(() => encryptPassword('x', nonce, ed)).toThrow(code('WIRE_PUBLIC_KEY_INVALID') as Error);
-    expect(() => encryptPassword('x'.repeat(300), nonce, pem)).toThrow(
-      code('WIRE_PASSWORD_TOO_LONG') as Error,
-    );
+    expect(() => encryptPassword('x', nonce, ed)).toThrow(code('WIRE_PUBLIC_KEY_INVALID'));
+    expect(() => encryptPassword('x'.repeat(300), nonce, pem)).toThrow(code('WIRE_PASSWORD_TOO_LONG'));
   });
 
   it('in clear: with its NUL or without', () => {

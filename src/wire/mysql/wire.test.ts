@@ -61,7 +61,8 @@ describe('greetings', () => {
     expect([isMariadb(mysql), isMariadb(mariadb)]).toEqual([false, true]);
     expect(isMariadb({ ...mysql, serverVersion: '11.8.6-MariaDB' })).toBe(true);
     expect([plainVersion(mysql.serverVersion), plainVersion(mariadb.serverVersion)]).toEqual([
-      ...['9.7.4', '10.11.6-MariaDB'],
+      '9.7.4',
+      '10.11.6-MariaDB',
     ]);
   });
 
@@ -131,13 +132,19 @@ describe('responses', () => {
     for (const error of [
       { number: 1045, sqlState: '28000', message: 'Access denied, é' },
       { number: 1040, sqlState: '', message: 'Too many connections' },
-      { number: 1, sqlState: '', message: '#x' },
+      { number: 1, sqlState: 'HY000', message: '#x' },
     ]) {
       const bytes = encoded((out) => encodeErr(out, error, 1));
       expect(decodeErr(bytes, 4, bytes.length)).toEqual(error);
       expect(responseKind(bytes, 4, bytes.length)).toBe('err');
       expect(isProgressReport(bytes, 4, bytes.length)).toBe(false);
     }
+    const unclear = encoded((out) => encodeErr(out, { number: 1, sqlState: '', message: '#12345' }, 1));
+    expect(decodeErr(unclear, 4, unclear.length)).toEqual({
+      number: 1,
+      sqlState: 'HY000',
+      message: '#12345',
+    });
   });
 });
 

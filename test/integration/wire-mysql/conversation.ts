@@ -425,7 +425,12 @@ function recodeUpstream(said: Said, out: ByteWriter): void {
     case 'infile-request':
       resultset.encodeLocalInfile(out, resultset.decodeLocalInfile(payload, 0, end), sequence);
       return;
-    default:
+    case 'binary-row':
+    case 'text':
+    case 'response':
+    case 'auth-data':
+    case 'command':
+    case 'infile-data':
       writePayload(out, payload, sequence);
   }
 }

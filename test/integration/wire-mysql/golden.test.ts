@@ -102,30 +102,16 @@ describe('golden traces', () => {
   it('between them they hold nearly everything that the protocol has', () => {
     const kinds = new Set(all().map(({ said }) => said.kind));
     expect([...kinds].toSorted()).toEqual(
-      [
-        ...[
-          'auth-data',
-          'auth-more',
-          'auth-switch',
-          'binary-row',
-          'column',
-          'column-count',
-          'command',
-          'eof',
-          'err',
-        ],
-        ...['field', 'greeting', 'infile-data', 'infile-request', 'ok', 'prepare-ok', 'progress', 'response'],
-        ...['text', 'text-row'],
-      ].toSorted(),
+      'auth-data auth-more auth-switch binary-row column column-count command eof err field greeting infile-data infile-request ok prepare-ok progress response text text-row'.split(
+        ' ',
+      ),
     );
     const seen = new Set(all().flatMap(({ said }) => (said.kind === 'command' ? [said.payload[0]] : [])));
     const never: Record<string, number> = { ...Command };
     for (const [name, command] of Object.entries(Command)) if (seen.has(command)) delete never[name];
-    expect(Object.keys(never)).toEqual([
-      ...['SLEEP', 'CREATE_DB', 'DROP_DB', 'REFRESH', 'SHUTDOWN', 'PROCESS_INFO', 'CONNECT', 'DEBUG', 'TIME'],
-      ...['DELAYED_INSERT', 'BINLOG_DUMP', 'TABLE_DUMP', 'CONNECT_OUT', 'REGISTER_SLAVE', 'DAEMON'],
-      ...['BINLOG_DUMP_GTID', 'CLONE', 'SUBSCRIBE_GROUP_REPLICATION_STREAM', 'MULTI'],
-    ]);
+    expect(Object.keys(never).join(' ')).toBe(
+      'SLEEP CREATE_DB DROP_DB REFRESH SHUTDOWN PROCESS_INFO CONNECT DEBUG TIME DELAYED_INSERT BINLOG_DUMP TABLE_DUMP CONNECT_OUT REGISTER_SLAVE DAEMON BINLOG_DUMP_GTID CLONE SUBSCRIBE_GROUP_REPLICATION_STREAM MULTI',
+    );
   });
 
   it('a report of progress', () => {
