@@ -13,7 +13,7 @@ import { type Reading, versionedComments } from './lexer.ts';
 export type Flavour = 'mysql' | 'mariadb';
 
 /** Different versions in one text; people write one or two, mysqldump two. */
-const MAX_VERSIONS = 4;
+const MAX_VERSIONS = 3;
 const NEWEST: Readonly<Record<Flavour, number>> = { mysql: 99_999, mariadb: 129_999 };
 const BACKSLASH = 0x5c;
 

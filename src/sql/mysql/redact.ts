@@ -10,6 +10,10 @@ import { charsetOf, quotingsFor } from './readings.ts';
 import { type Edit, HIDDEN, readSecrets } from './secret-reader.ts';
 import { mayHoldSecret } from './secret-scan.ts';
 
+/** Three quotings, versioned comments as code or not. Longer texts are only read as the session most likely does. */
+const MAX_READINGS = 6;
+const MAX_COMPARED_BYTES = 1024 * 1024;
+
 export function redact(text: Buffer, start: number, end: number, settings: LexicalSettings): Redaction {
   const view = start === 0 && end === text.length ? text : text.subarray(start, end);
   if (!mayHoldSecret(text, start, end)) return { text: view, redacted: false };
@@ -28,11 +32,14 @@ function edit(view: Buffer, reading: Reading, believed: boolean, settings: Lexic
 
 /** Versioned comments are code in one half of the readings, and comments in the other. The first is the believed one. */
 function readingsFor(view: Buffer, settings: LexicalSettings): Reading[] {
+  const longest = view.length > MAX_COMPARED_BYTES ? 1 : MAX_READINGS;
   const versioned = view.includes('/*!') || view.includes('/*M!');
   const quotings = quotingsFor(view, 0, view.length, settings);
-  return (versioned ? [true, false] : [true]).flatMap((runs) =>
-    quotings.map((quoting): Reading => ({ ...quoting, runs: () => runs, highBytes: 'letters' })),
-  );
+  return (versioned ? [true, false] : [true])
+    .flatMap((runs) =>
+      quotings.map((quoting): Reading => ({ ...quoting, runs: () => runs, highBytes: 'letters' })),
+    )
+    .slice(0, longest);
 }
 
 function union(lists: readonly Edit[][]): Edit[] {

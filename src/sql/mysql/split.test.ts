@@ -97,6 +97,12 @@ describe('split', () => {
     expect(splitText(mysql, "select 'it\\'s'; select 2")).toEqual(["select 'it\\'s'", 'select 2']);
   });
 
+  it('does not compare readings of a long text', () => {
+    const long = `select '${'x'.repeat(200_000)}'; select 'it\\'s'`;
+    expect(splitText(mysql, long)).toEqual([long]);
+    expect(splitText(mysql, long, { ...utf8, sqlMode: '' })).toHaveLength(2);
+  });
+
   it('does not split behind a change of mode or character set, where that matters', () => {
     const modes = "set sql_mode = 'x'; select 'a\\\\'; select 2";
     expect(splitText(mysql, modes, { ...utf8, sqlMode: '' })).toEqual([modes]);

@@ -15,7 +15,7 @@ import { believedReading, type Flavour, mayHoldReadings, quotingIndex, readingsO
 
 const SEMICOLON = 0x3b;
 /** Longer texts are not read several times on the relay's loop. */
-const MAX_COMPARED_BYTES = 1024 * 1024;
+const MAX_COMPARED_BYTES = 128 * 1024;
 
 export interface Pieces {
   readonly spans: StatementSpan[];
@@ -47,10 +47,9 @@ export function split(
   // Within a statement behind such a change, a backslash may mean something else, even where boundaries stay.
   if (changesReading && quotingIndex(settings.sqlMode) < 3 && text.subarray(start, end).includes(0x5c))
     return whole;
-  if (end - start > MAX_COMPARED_BYTES && believed.spans.length > 1 && quotingIndex(settings.sqlMode) === 3)
-    return whole;
   const readings = readingsOf(text, start, end, flavour, settings, changesReading);
   if (readings === null) return whole;
+  if (readings.length > 1 && end - start > MAX_COMPARED_BYTES) return whole;
   for (const reading of readings) {
     const other = pieces(text, start, end, flavour, reading);
     if (other.obscure || (other.changesReading && !changesReading) || !agrees(believed, other)) return whole;
