@@ -13,8 +13,17 @@ function mysqlColumn(name: string): Buffer {
   encodeColumnDefinition(
     out,
     {
-      ...{ schema: '', table: '', originalTable: '', name, originalName: '' },
-      ...{ collation: 63, length: 11, type: 3, flags: 0, decimals: 0, extended: null },
+      schema: '',
+      table: '',
+      originalTable: '',
+      name,
+      originalName: '',
+      collation: 63,
+      length: 11,
+      type: 3,
+      flags: 0,
+      decimals: 0,
+      extended: null,
     },
     1,
   );
