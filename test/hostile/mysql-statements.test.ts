@@ -63,7 +63,7 @@ describe.each(SERVERS)('%s', (need, start) => {
     const connect = (access: Access = writer): Promise<RawMysql> => RawMysql.connect(access);
     const count = async (): Promise<number> => {
       const [row] = await server.query<{ n: number }>('SELECT COUNT(*) AS n FROM t', [], 'test');
-      return Number(row.n);
+      return row.n;
     };
 
     it('42: statements, parameters, long data and rows of 16 MiB and more, and exactly at the border', async () => {

@@ -241,7 +241,9 @@ describe.skipIf(isMissing('postgres', 'faketime'))('74: retention against proofs
     // A clock that makes everything old at once is doubted for a while (73).
     await waitFor('the doubt', () => first.output().includes('the clock may be wrong'));
     expect(segments(first.dataDir)).toContain(oldSegment);
-    const [recent] = await record(first, { ...access, port: first.pgPort }, "SELECT 'today'");
+    // Retention takes what the tree's full tiles hold: 256 blocks, and here each statement makes two.
+    const many = Array.from({ length: 140 }, (_, i) => `SELECT 'today', ${i}`);
+    const [recent] = await record(first, { ...access, port: first.pgPort }, ...many);
     await first.halt();
 
     const node = await start({ env });

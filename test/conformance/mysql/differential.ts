@@ -1,6 +1,14 @@
 /** The same said twice, directly and through dbwitness; what came back, as text to compare. */
 import { Capability as C } from '../../../src/wire/mysql/protocol.ts';
-import { failureOf, packet, type Packet, type RawOptions, RawMysql, type RawTarget, uint32 } from './raw-client.ts';
+import {
+  failureOf,
+  packet,
+  type Packet,
+  type RawOptions,
+  RawMysql,
+  type RawTarget,
+  uint32,
+} from './raw-client.ts';
 
 /** One line per packet. */
 export type Transcript = string[];
@@ -57,17 +65,51 @@ async function preparedStatements(client: RawMysql, lines: Transcript): Promise<
   const counted = attributes ? [3] : [];
   const types = Buffer.from([3, 0, ...named, 253, 0, ...named, 246, 0, ...named]);
   const values = (n: number, text: string): Buffer =>
-    Buffer.concat([uint32(n), Buffer.from([text.length]), Buffer.from(text), Buffer.from([4]), Buffer.from('1.25')]);
+    Buffer.concat([
+      uint32(n),
+      Buffer.from([text.length]),
+      Buffer.from(text),
+      Buffer.from([4]),
+      Buffer.from('1.25'),
+    ]);
   const run = async (title: string, id: number, flags: number, tail: Buffer): Promise<void> => {
     note(title, await client.run(execute(id, flags, tail)));
   };
-  await run('with types', insertId, 0, Buffer.concat([Buffer.from([...counted, 0, 1]), types, values(1, 'one')]));
+  await run(
+    'with types',
+    insertId,
+    0,
+    Buffer.concat([Buffer.from([...counted, 0, 1]), types, values(1, 'one')]),
+  );
   await run('without types', insertId, 0, Buffer.concat([Buffer.from([...counted, 0, 0]), values(2, 'two')]));
   await run('NULLs', insertId, 0, Buffer.concat([Buffer.from([...counted, 6, 0]), uint32(3)]));
   await run('a duplicate', insertId, 0, Buffer.concat([Buffer.from([...counted, 0, 0]), values(1, 'one')]));
-  client.send(packet(Buffer.concat([Buffer.from([STMT.longData]), uint32(insertId), Buffer.from([1, 0]), Buffer.alloc(50_000, 'L')])));
-  client.send(packet(Buffer.concat([Buffer.from([STMT.longData]), uint32(insertId), Buffer.from([1, 0]), Buffer.from(' and the end')])));
-  await run('long data', insertId, 0, Buffer.concat([Buffer.from([...counted, 0, 1]), types, uint32(4), Buffer.from([4]), Buffer.from('9.99')]));
+  client.send(
+    packet(
+      Buffer.concat([
+        Buffer.from([STMT.longData]),
+        uint32(insertId),
+        Buffer.from([1, 0]),
+        Buffer.alloc(50_000, 'L'),
+      ]),
+    ),
+  );
+  client.send(
+    packet(
+      Buffer.concat([
+        Buffer.from([STMT.longData]),
+        uint32(insertId),
+        Buffer.from([1, 0]),
+        Buffer.from(' and the end'),
+      ]),
+    ),
+  );
+  await run(
+    'long data',
+    insertId,
+    0,
+    Buffer.concat([Buffer.from([...counted, 0, 1]), types, uint32(4), Buffer.from([4]), Buffer.from('9.99')]),
+  );
   note('reset', await client.run(Buffer.concat([Buffer.from([STMT.reset]), uint32(insertId)]), 'one'));
   client.send(packet(Buffer.concat([Buffer.from([STMT.close]), uint32(insertId)])));
   const select = await prepare('SELECT id, v, n, LENGTH(v) AS l FROM ps ORDER BY id');
@@ -77,7 +119,10 @@ async function preparedStatements(client: RawMysql, lines: Transcript): Promise<
   await run('all again', selectId, 0, Buffer.alloc(0));
   await run('with a cursor', selectId, 1, Buffer.alloc(0));
   for (const rows of [1, 2, 5])
-    note(`fetch ${rows}`, await client.run(Buffer.concat([Buffer.from([STMT.fetch]), uint32(selectId), uint32(rows)]), 'fetch'));
+    note(
+      `fetch ${rows}`,
+      await client.run(Buffer.concat([Buffer.from([STMT.fetch]), uint32(selectId), uint32(rows)]), 'fetch'),
+    );
   const past = Buffer.concat([Buffer.from([STMT.fetch]), uint32(selectId), uint32(1)]);
   lines.push(showError('fetch past the end', await client.run(past, 'fetch')));
   note('prepare nonsense', await prepare('SELECT FROM'));
@@ -90,7 +135,13 @@ async function preparedStatements(client: RawMysql, lines: Transcript): Promise<
 async function smallCommands(client: RawMysql, lines: Transcript): Promise<void> {
   const note = (title: string, packets: readonly Packet[]): number => lines.push(show(title, packets));
   note('ping', await client.run(Buffer.from([0x0e]), 'one'));
-  note('statistics', (await client.run(Buffer.from([0x09]), 'one')).map((one) => ({ ...one, whole: one.whole.subarray(3, 6) })));
+  note(
+    'statistics',
+    (await client.run(Buffer.from([0x09]), 'one')).map((one) => ({
+      ...one,
+      whole: one.whole.subarray(3, 6),
+    })),
+  );
   note('init db', await client.run(Buffer.from('\x02test'), 'one'));
   note('multi statements off', await client.run(Buffer.from([0x1b, 1, 0]), 'one'));
   note('one of two', await client.query('SELECT 1; SELECT 2'));
@@ -99,7 +150,7 @@ async function smallCommands(client: RawMysql, lines: Transcript): Promise<void>
   await client.query('CREATE TABLE fl (a INT DEFAULT 7, b VARCHAR(10))');
   note('field list', await client.run(Buffer.from('\x04fl\0%'), 'fieldList'));
   await client.query('DROP TABLE fl');
-  note('set variable', await client.query("SET @gone = 1"));
+  note('set variable', await client.query('SET @gone = 1'));
   const reset = await client.run(Buffer.from([0x1f]), 'one');
   note('reset connection', reset);
   if (failureOf(reset) === '') note('variable', await client.query('SELECT @gone'));

@@ -44,7 +44,8 @@ export interface Packet {
   readonly whole: Buffer;
 }
 
-const NEVER = C.COMPRESS | C.SSL | C.ZSTD_COMPRESSION_ALGORITHM | C.MULTI_FACTOR_AUTHENTICATION | C.REMEMBER_OPTIONS;
+const NEVER =
+  C.COMPRESS | C.SSL | C.ZSTD_COMPRESSION_ALGORITHM | C.MULTI_FACTOR_AUTHENTICATION | C.REMEMBER_OPTIONS;
 const PUBLIC_KEY = 0x02;
 
 export class RawMysql {
@@ -61,7 +62,12 @@ export class RawMysql {
 
   /** Only the connection: nothing is read, and nothing is said but `first`. */
   static async open(host: string, port: number, localAddress?: string, first = ''): Promise<RawMysql> {
-    const socket = connect({ host, port, noDelay: true, ...(localAddress === undefined ? {} : { localAddress }) });
+    const socket = connect({
+      host,
+      port,
+      noDelay: true,
+      ...(localAddress === undefined ? {} : { localAddress }),
+    });
     await new Promise<void>((done, fail) => {
       socket.once('connect', done);
       socket.once('error', fail);
@@ -148,7 +154,12 @@ export class RawMysql {
     return this.#authenticate(password, 'caching_sha2_password', nonce, false);
   }
 
-  async #authenticate(password: string, plugin: string, nonce: Uint8Array, insideTls: boolean): Promise<void> {
+  async #authenticate(
+    password: string,
+    plugin: string,
+    nonce: Uint8Array,
+    insideTls: boolean,
+  ): Promise<void> {
     for (;;) {
       const { payload, sequence } = await this.packet();
       const say = (data: Buffer): void => this.send(packet(data, sequence + 1));
@@ -187,7 +198,8 @@ export class RawMysql {
   /** The next packet. Rejects when the connection ends first. */
   async packet(): Promise<Packet> {
     await waitFor('a packet', () => {
-      const there = this.#received.length >= 4 && this.#received.length >= 4 + this.#received.readUIntLE(0, 3);
+      const there =
+        this.#received.length >= 4 && this.#received.length >= 4 + this.#received.readUIntLE(0, 3);
       if (!there && this.#closed) throw new Error('the connection was closed');
       return there;
     });
@@ -227,7 +239,8 @@ export class RawMysql {
         return packets;
       }
       let status: number;
-      if (first === 0x00 || (first === 0xfe && payload.length < 9)) status = statusOf(payload, first === 0x00);
+      if (first === 0x00 || (first === 0xfe && payload.length < 9))
+        status = statusOf(payload, first === 0x00);
       else {
         // Column counts of these tests fit into a byte; behind it may stand whether definitions follow.
         const left = payload.length > 1 && payload[1] === 0;
@@ -325,7 +338,8 @@ function answer(plugin: string, password: string, nonce: Uint8Array): Buffer {
 function statusOf(payload: Buffer, ok: boolean): number {
   if (!ok && payload.length < 9) return payload.readUInt16LE(3);
   let at = 1;
-  for (let i = 0; i < 2; i++) at += payload[at] < 0xfb ? 1 : payload[at] === 0xfc ? 3 : payload[at] === 0xfd ? 4 : 9;
+  for (let i = 0; i < 2; i++)
+    at += payload[at] < 0xfb ? 1 : payload[at] === 0xfc ? 3 : payload[at] === 0xfd ? 4 : 9;
   return payload.readUInt16LE(at);
 }
 

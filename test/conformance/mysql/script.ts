@@ -26,7 +26,7 @@ export const SCRIPT: readonly string[] = [
   'SELECT * FROM types WHERE 1 = 0',
   'UPDATE types SET ti = 1',
   'UPDATE types SET ti = 1',
-  "INSERT INTO types (ti) VALUES (300)",
+  'INSERT INTO types (ti) VALUES (300)',
   'SHOW WARNINGS',
   "SELECT 1/0, CAST('12x' AS SIGNED)",
   'SHOW WARNINGS',

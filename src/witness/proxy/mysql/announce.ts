@@ -13,7 +13,12 @@ import {
   isMariadb,
   plainVersion,
 } from '../../../wire/mysql/handshake.ts';
-import { type Capabilities, Capability as C, MariadbCapability as M, upstreamAuthenticating } from '../../../wire/mysql/protocol.ts';
+import {
+  type Capabilities,
+  Capability as C,
+  MariadbCapability as M,
+  upstreamAuthenticating,
+} from '../../../wire/mysql/protocol.ts';
 import { ERR } from '../../../wire/mysql/responses.ts';
 import { withTimeout } from '../handshake.ts';
 import type { Family } from './context.ts';
@@ -123,7 +128,9 @@ export class Announcement {
     this.#configured = new Set(servers.map(({ serverUid }) => serverUid));
     for (const uid of this.#known.keys()) if (!this.#configured.has(uid)) this.#known.delete(uid);
     this.#offer = null;
-    await Promise.all(servers.filter(({ serverUid }) => !this.#known.has(serverUid)).map((one) => this.#probe(one)));
+    await Promise.all(
+      servers.filter(({ serverUid }) => !this.#known.has(serverUid)).map((one) => this.#probe(one)),
+    );
   }
 
   /** A server's greeting, read and left: one that cannot be reached is not known, and promises nothing. */
@@ -160,7 +167,9 @@ function offerOf(known: readonly Known[]): Offer {
   }
   // Where both families are, a MariaDB client that looks for its own capabilities finds none.
   const candidates = mariadbOnly ? known : known.filter(({ family }) => family === 'mysql');
-  const oldest = candidates.toSorted((a, b) => versionNumber(a.serverVersion) - versionNumber(b.serverVersion))[0];
+  const oldest = candidates.toSorted(
+    (a, b) => versionNumber(a.serverVersion) - versionNumber(b.serverVersion),
+  )[0];
   const { collation } = known[0];
   return {
     serverVersion: withSuffix(oldest.serverVersion),
@@ -178,9 +187,10 @@ function withSuffix(serverVersion: string): string {
 
 /** `8.0.36` as 80036, `5.5.5-10.11.6-MariaDB` as 101106: how the servers' versioned comments count. */
 export function versionNumber(serverVersion: string): number {
-  const [major = 0, minor = 0, patch = 0] = (/^(\d+)\.(\d+)(?:\.(\d+))?/.exec(plainVersion(serverVersion)) ?? [])
+  const [major = 0, minor = 0, patch = 0] = (
+    /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(plainVersion(serverVersion)) ?? []
+  )
     .slice(1)
     .map((part) => Number(part ?? 0));
   return major * 10_000 + minor * 100 + patch;
 }
-

@@ -85,7 +85,9 @@ export async function authenticate(
   if (nonce === null || (!native && (first.plugin !== method || first.announced !== method))) {
     const fresh = nonceFor(method);
     nonce = fresh.subarray(0, method === CLIENT_ED25519 ? fresh.length : -1);
-    parts.wire.send((out, sequence) => encodeAuthSwitchRequest(out, { plugin: method, data: fresh }, sequence));
+    parts.wire.send((out, sequence) =>
+      encodeAuthSwitchRequest(out, { plugin: method, data: fresh }, sequence),
+    );
     data = await parts.wire.read();
   }
   switch (method) {
@@ -114,7 +116,11 @@ function byVerifier(parts: ClientAuthParts, matches: (verifier: MysqlVerifier) =
   return found ? { credentialUid: found.credentialUid, kind: found.kind, userUid: null } : null;
 }
 
-async function cachingSha2(parts: ClientAuthParts, data: Uint8Array, nonce: Uint8Array): Promise<Proof | null> {
+async function cachingSha2(
+  parts: ClientAuthParts,
+  data: Uint8Array,
+  nonce: Uint8Array,
+): Promise<Proof | null> {
   const { wire } = parts;
   const isEmpty = data.length === 0 || (data.length === 1 && data[0] === 0);
   if (isEmpty) return null; // nobody has an empty secret

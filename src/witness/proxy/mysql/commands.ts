@@ -31,7 +31,8 @@ const WHY_NOT: Readonly<Record<number, string>> = {
   [Command.SHUTDOWN]: 'the server cannot be shut down through dbwitness',
   [Command.DEBUG]: 'debugging the server is not available through dbwitness',
   [Command.REFRESH]: 'COM_REFRESH is not available through dbwitness; send FLUSH as a statement',
-  [Command.CREATE_DB]: 'COM_CREATE_DB is not available through dbwitness; send CREATE DATABASE as a statement',
+  [Command.CREATE_DB]:
+    'COM_CREATE_DB is not available through dbwitness; send CREATE DATABASE as a statement',
   [Command.DROP_DB]: 'COM_DROP_DB is not available through dbwitness; send DROP DATABASE as a statement',
 };
 

@@ -1,5 +1,5 @@
 /**
- * The statement comment: `/* dbw:<session>:<ordinal> *​/` in front of a text, which the server keeps in the binary log's
+ * The statement comment: a comment `dbw:<session>:<ordinal>` in front of a text, which the server keeps in the binary log's
  * rows_query and annotate events. Off by default, and the one case in which a client's bytes are added to.
  */
 import { HEADER_BYTES, MAX_PACKET_BYTES } from '../../../wire/mysql/protocol.ts';

@@ -19,7 +19,14 @@ import { Engine, SessionRecorder, Witness } from '../recorder.ts';
 import { Announcement } from './announce.ts';
 import { type Connection, ConnectionIds } from './connections.ts';
 import type { MysqlContext } from './context.ts';
-import { applicationName, type Login, LoginError, type LoginProgress, Logins, type MysqlLoginSettings } from './login.ts';
+import {
+  applicationName,
+  type Login,
+  LoginError,
+  type LoginProgress,
+  Logins,
+  type MysqlLoginSettings,
+} from './login.ts';
 import { CODES, errPacket, journalRefusal, refusal, type Refusal } from './refusal.ts';
 import { MysqlSession } from './session.ts';
 import { type ClientWishes, connectUpstream, runAlone, type UpstreamConnection } from './upstream.ts';
@@ -41,7 +48,9 @@ export class MysqlEngine {
   constructor(context: MysqlContext, settings: MysqlLoginSettings, onError: (message: string) => void) {
     this.#context = context;
     this.#logins = new Logins(context, settings);
-    this.#announcement = new Announcement(context.reactor, context.authority, () => context.clock.monotonicUs());
+    this.#announcement = new Announcement(context.reactor, context.authority, () =>
+      context.clock.monotonicUs(),
+    );
     this.#onError = onError;
   }
 
@@ -69,7 +78,12 @@ export class MysqlEngine {
   }
 
   /** From a log-in under way to a session, or to its failure. */
-  #run(progress: LoginProgress, connection: Connection, login: Promise<Login>, parent: MysqlSession | null): void {
+  #run(
+    progress: LoginProgress,
+    connection: Connection,
+    login: Promise<Login>,
+    parent: MysqlSession | null,
+  ): void {
     this.#loggingIn++;
     withTimeout(login, limits.authenticationTimeoutMs, 'the log-in')
       .finally(() => this.#loggingIn--)
@@ -114,7 +128,12 @@ export class MysqlEngine {
     }
   }
 
-  #start(login: Login, upstream: UpstreamConnection, connection: Connection, parent: MysqlSession | null): void {
+  #start(
+    login: Login,
+    upstream: UpstreamConnection,
+    connection: Connection,
+    parent: MysqlSession | null,
+  ): void {
     const context = this.#context;
     const { permit, wire } = login;
     const { link } = wire;
@@ -139,6 +158,10 @@ export class MysqlEngine {
       connections: this.#connections,
       killUpstream: () => this.#kill(permit, upstream.connectionId),
       changeUser: (payload) => {
+        if (link.closed) {
+          this.#connections.release(connection);
+          return;
+        }
         const progress = progressOf(link);
         progress.peer = login.peer;
         progress.speaks41 = true;
@@ -252,7 +275,10 @@ function loginRefusal(error: unknown): Refusal | null {
   if (error instanceof LoginError) return refusal(error, error.message);
   if (!isAppError(error)) return null;
   if (error.kind === 'protocol')
-    return refusal(error.code === 'WIRE_SEQUENCE_OUT_OF_ORDER' ? CODES.outOfOrder : CODES.handshake, error.message);
+    return refusal(
+      error.code === 'WIRE_SEQUENCE_OUT_OF_ORDER' ? CODES.outOfOrder : CODES.handshake,
+      error.message,
+    );
   const { errno, sqlstate } = error.details;
   return typeof errno === 'number' && typeof sqlstate === 'string'
     ? refusal({ errno, sqlstate }, error.message)

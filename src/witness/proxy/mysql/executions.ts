@@ -107,7 +107,14 @@ export class Executions {
       types = fresh;
       prepared.recordedTypes = joined === null ? fresh : null;
     }
-    return this.#fill(this.#bind.bytes, 0, this.#bind.length, types, prepared.unrecordedBytes, s.maxBindBytes);
+    return this.#fill(
+      this.#bind.bytes,
+      0,
+      this.#bind.length,
+      types,
+      prepared.unrecordedBytes,
+      s.maxBindBytes,
+    );
   }
 
   #fill(
@@ -132,14 +139,7 @@ export class Executions {
     const prepared = this.#find(whole, StatementKind.EXECUTE);
     if (!prepared) return;
     const view = this.#bulkView;
-    decodeBulkExecute(
-      whole.payload,
-      whole.start,
-      whole.end,
-      prepared.parameterCount,
-      prepared.types,
-      view,
-    );
+    decodeBulkExecute(whole.payload, whole.start, whole.end, prepared.parameterCount, prepared.types, view);
     if (view.newTypes) {
       prepared.types = view.types.slice(0, prepared.parameterCount);
       prepared.recordedTypes = null;
@@ -151,12 +151,7 @@ export class Executions {
   }
 
   /** Announces an execution and passes it on, or refuses it. */
-  #run(
-    whole: WholeCommand,
-    prepared: Prepared,
-    bound: BoundParameters | null,
-    carriedTypes: boolean,
-  ): void {
+  #run(whole: WholeCommand, prepared: Prepared, bound: BoundParameters | null, carriedTypes: boolean): void {
     const s = this.#s;
     const why = s.gate.statements(1) ?? this.#texts.judgeExecution(prepared) ?? this.#spoiled(prepared);
     const statement = s.newInFlight(prepared.calls);

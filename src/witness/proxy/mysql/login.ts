@@ -152,7 +152,8 @@ export class Logins {
     const wire = this.#wire(progress, new PacketWire(progress.link, clientAuthenticating, 1));
     const change: ChangeUser = decodeChangeUser(payload, 0, payload.length, before.wishes.capabilities);
     const attributes = change.attributes.size > 0 ? change.attributes : before.wishes.attributes;
-    const collation = change.collation > 0 && change.collation < 256 ? change.collation : before.wishes.collation;
+    const collation =
+      change.collation > 0 && change.collation < 256 ? change.collation : before.wishes.collation;
     const wishes = { ...before.wishes, attributes, collation };
     // Which nonce the client used is not certain, so it is given a new one.
     const first = { plugin: change.authPlugin, data: change.authResponse, nonce: null, announced: '' };
@@ -258,7 +259,8 @@ export class Logins {
 
 function wishesOf(response: HandshakeResponse, offer: Offer): ClientWishes {
   const { flags, mariadb } = response.capabilities;
-  const asMariadb = (offer.capabilities.flags & flags & C.LONG_PASSWORD) === 0 && (flags & C.LONG_PASSWORD) === 0;
+  const asMariadb =
+    (offer.capabilities.flags & flags & C.LONG_PASSWORD) === 0 && (flags & C.LONG_PASSWORD) === 0;
   const capabilities: Capabilities = {
     flags: (flags & (offer.capabilities.flags | C.LONG_PASSWORD)) >>> 0,
     mariadb: asMariadb ? (mariadb & offer.capabilities.mariadb) >>> 0 : 0,

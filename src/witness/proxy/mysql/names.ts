@@ -33,9 +33,7 @@ export class Names {
     const name = (match[1]?.replaceAll('``', '`') ?? match[2]?.replaceAll('""', '"') ?? match[3]).trim();
     const mapped = this.database(name);
     if (mapped === null) return refused(otherDatabase(name, this.#s.permit.databaseName));
-    return mapped === name
-      ? AS_IT_IS
-      : { why: null, instead: `USE \`${mapped.replaceAll('`', '``')}\`` };
+    return mapped === name ? AS_IT_IS : { why: null, instead: `USE \`${mapped.replaceAll('`', '``')}\`` };
   }
 
   /** The upstream's name of the granted database, if `name` is one of its names; else `null`. */
@@ -80,7 +78,11 @@ function refused(why: Refusal): Mapped {
 function unclear(what: string): Refusal {
   return what === 'USE'
     ? refusal(CODES.databaseDenied, 'this USE cannot be understood', 'Write USE and the name of the database')
-    : refusal(CODES.killDenied, 'only KILL, KILL CONNECTION and KILL QUERY with a number are passed on', NOT_YOURS);
+    : refusal(
+        CODES.killDenied,
+        'only KILL, KILL CONNECTION and KILL QUERY with a number are passed on',
+        NOT_YOURS,
+      );
 }
 
 export function otherDatabase(name: string, granted: string): Refusal {

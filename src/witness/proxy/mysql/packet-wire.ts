@@ -25,7 +25,8 @@ export class PacketWire {
     return this.#reader.read((bytes, start, end) => {
       const cursor = new PacketCursor();
       const here = nextPacket(bytes, start, end, this.#limits, cursor);
-      if (cursor.end >= 0) checkSequence(cursor, this.sequence, this.#limits.direction === 'client' ? 'client' : 'upstream');
+      if (cursor.end >= 0)
+        checkSequence(cursor, this.sequence, this.#limits.direction === 'client' ? 'client' : 'upstream');
       if (cursor.end >= 0 && cursor.length === MAX_PACKET_BYTES)
         throw malformed('log-in', 'it is longer than one packet');
       if (!here) return null;

@@ -11,7 +11,6 @@
  * like the others and is answered by us when its turn comes.
  */
 import { limits } from '../../../base/limits.ts';
-import { isAppError, messageOf } from '../../../base/errors.ts';
 import type { Permit } from '../../../model/access.ts';
 import type { Link, LinkHandler } from '../../../transport/link.ts';
 import { type Capabilities, MariadbCapability } from '../../../wire/mysql/protocol.ts';
@@ -21,35 +20,21 @@ import { Fifo } from '../fifo.ts';
 import { FlowControl, PAUSE } from '../flow-control.ts';
 import { type HoldableSession, HeldBackTurns } from '../held-back.ts';
 import { Outbox } from '../outbox.ts';
-import { CloseReason, MAX_BIND_BYTES, Outcome, type SessionRecorder, StatementKind } from '../recorder.ts';
+import { CloseReason, MAX_BIND_BYTES, type SessionRecorder, StatementKind } from '../recorder.ts';
 import type { EndReason, ProxySession } from '../registry.ts';
 import { Backend } from './backend.ts';
 import type { MysqlContext } from './context.ts';
 import type { Connection, ConnectionIds } from './connections.ts';
 import { FileTransfer } from './infile.ts';
+import { Ending } from './ending.ts';
 import { Frontend, type WholeCommand } from './frontend.ts';
 import { Gate } from './gate.ts';
 import { MysqlRecords } from './records.ts';
-import { CODES, errPacket, journalRefusal, refusal, type Refusal } from './refusal.ts';
+import { errPacket, journalRefusal, type Refusal } from './refusal.ts';
 import { type InternalAnswer, Request, RequestKind } from './requests.ts';
 import { SessionSettings, type StartSettings } from './settings.ts';
 import { InFlight, type Prepared } from './statement.ts';
 import { PreparedStatements } from './statements.ts';
-
-const END_REASONS: Record<EndReason, CloseReason> = {
-  grant_ended: CloseReason.GRANT_ENDED,
-  quota: CloseReason.QUOTA,
-  killed: CloseReason.KILLED,
-  shutdown: CloseReason.SHUTDOWN,
-  journal: CloseReason.INTERNAL,
-};
-const END_CODES = {
-  grant_ended: CODES.killed,
-  quota: CODES.quota,
-  killed: CODES.killed,
-  shutdown: CODES.shutdown,
-  journal: CODES.journal,
-} as const;
 
 export interface MysqlSessionParts {
   readonly context: MysqlContext;
@@ -109,19 +94,16 @@ export class MysqlSession implements ProxySession, HoldableSession {
   detached = false;
   announcedInTurn = false;
   outcomeInTurn = false;
+  bytesIn = 0;
+  bytesOut = 0;
   readonly #frontend: Frontend;
   readonly #backend: Backend;
   readonly #heldBack: HeldBackTurns;
+  readonly #ending: Ending;
   readonly #parts: MysqlSessionParts;
   readonly #whenIdle: (() => void)[] = [];
   #joinedTurn = 0;
   #nextOrdinal = 1;
-  #bytesIn = 0;
-  #bytesOut = 0;
-  #closeReason: CloseReason = CloseReason.CLIENT_LOST;
-  #closeDetail = '';
-  #finalized = false;
-  #openLinks = 2;
 
   constructor(parts: MysqlSessionParts) {
     const { context, permit } = parts;
@@ -152,6 +134,7 @@ export class MysqlSession implements ProxySession, HoldableSession {
     this.#frontend = new Frontend(this);
     this.#backend = new Backend(this);
     this.#heldBack = new HeldBackTurns(this);
+    this.#ending = new Ending(this, parts, this.#heldBack);
     parts.client.handler = this.#clientHandler();
     parts.upstream.handler = this.#upstreamHandler();
   }
@@ -201,9 +184,10 @@ export class MysqlSession implements ProxySession, HoldableSession {
       },
       onDrain: () => this.flow.resumeUpstream(PAUSE.backlog),
       onEnd: () => {
-        if (!this.closing) this.#afterTurn(() => this.toUpstream.end());
+        if (!this.closing) this.#ending.afterTurn(() => this.toUpstream.end());
       },
-      onClose: () => this.#linkClosed(this.#parts.upstream, CloseReason.CLIENT_LOST, 'the client went away'),
+      onClose: () =>
+        this.#ending.linkClosed(this.#parts.upstream, CloseReason.CLIENT_LOST, 'the client went away'),
     };
   }
 
@@ -219,9 +203,13 @@ export class MysqlSession implements ProxySession, HoldableSession {
         }
       },
       onDrain: () => this.flow.resumeClient(PAUSE.backlog),
-      onEnd: () => this.#upstreamEnded(),
+      onEnd: () => this.#ending.upstreamEnded(),
       onClose: () =>
-        this.#linkClosed(this.#parts.client, CloseReason.UPSTREAM_LOST, 'the server closed the connection'),
+        this.#ending.linkClosed(
+          this.#parts.client,
+          CloseReason.UPSTREAM_LOST,
+          'the server closed the connection',
+        ),
     };
   }
 
@@ -454,14 +442,14 @@ export class MysqlSession implements ProxySession, HoldableSession {
   // --- bytes ------------------------------------------------------------------------------------------------------
 
   countIn(bytes: number): void {
-    this.#bytesIn += bytes;
+    this.bytesIn += bytes;
     this.context.metrics.bytesIn.inc(bytes);
     this.account.bytes += bytes;
     if (this.account.bytes > this.account.maxBytes) this.#quotaEnds();
   }
 
   countOut(bytes: number): void {
-    this.#bytesOut += bytes;
+    this.bytesOut += bytes;
     this.context.metrics.bytesOut.inc(bytes);
     this.account.bytes += bytes;
     if (this.account.bytes > this.account.maxBytes) this.#quotaEnds();
@@ -476,115 +464,29 @@ export class MysqlSession implements ProxySession, HoldableSession {
 
   // --- the end ----------------------------------------------------------------------------------------------------
 
-  /** COM_QUIT. */
   clientQuit(bytes: Buffer, at: number, next: number): void {
-    this.#closeReason = CloseReason.CLIENT_QUIT;
-    this.#closeDetail = '';
-    this.toUpstream.push(bytes, at, next);
-    this.#afterTurn(() => this.toUpstream.end());
+    this.#ending.clientQuit(bytes, at, next);
   }
 
-  /** COM_CHANGE_USER, with nothing in flight: this session is over, and the client link goes to the next one. */
   changeUser(payload: Buffer): void {
-    this.#closeReason = CloseReason.CLIENT_QUIT;
-    this.#closeDetail = 'COM_CHANGE_USER';
-    this.detached = true;
-    this.closing = true;
-    this.#finalize();
-    this.toUpstream.push(QUIT, 0, QUIT.length);
-    this.#afterTurn(() => {
-      this.toUpstream.end();
-      this.#parts.changeUser(payload);
-    });
+    this.#ending.changeUser(payload);
   }
 
   end(reason: EndReason, message: string): void {
-    this.endWith(END_REASONS[reason], refusal(END_CODES[reason], message));
+    this.#ending.end(reason, message);
   }
 
-  /** Our own failure, or a peer that does not keep to the protocol. */
   fail(error: unknown): void {
-    if (isAppError(error) && error.kind === 'protocol') {
-      const code = error.code === 'WIRE_SEQUENCE_OUT_OF_ORDER' ? CODES.outOfOrder : CODES.malformed;
-      this.endWith(CloseReason.PROTOCOL_ERROR, refusal(code, error.message));
-    } else {
-      this.context.onInternalError(error);
-      const message = 'dbwitness failed inside; the session ends. The log of dbwitness tells more';
-      this.endWith(CloseReason.INTERNAL, refusal(CODES.internal, message), messageOf(error));
-    }
+    this.#ending.fail(error);
   }
 
-  /** We do not know any more which answer belongs to which statement. */
   lostTrack(detail: string): void {
-    const message = `dbwitness cannot follow this session any more: ${detail}`;
-    this.endWith(CloseReason.PROTOCOL_ERROR, refusal(CODES.internal, message));
+    this.#ending.lostTrack(detail);
   }
 
-  endWith(reason: CloseReason, why: Refusal, detail = why.message): void {
-    if (this.closing) return;
-    this.joinTurn();
-    this.closing = true;
-    if (!this.#backend.midMessage && this.toClient.heldBytes === 0) {
-      // An idle client takes it as the answer to its next command.
-      const last = errPacket(why, this.queue.size > 0 ? this.#backend.nextSequence : 1);
-      this.toClient.push(last, 0, last.length);
-    }
-    if (this.queue.size > 0) this.#parts.killUpstream();
-    this.#closeReason = reason;
-    this.#closeDetail = detail;
-    this.#finalize();
-    this.#heldBack.abandon();
-    this.toUpstream.discard();
-    this.#afterTurn(() => {
-      this.toClient.end();
-      this.#parts.upstream.destroy();
-    });
-  }
-
-  #upstreamEnded(): void {
-    if (this.closing) return;
-    this.joinTurn();
-    if (this.#closeReason === CloseReason.CLIENT_LOST) {
-      this.#closeReason = CloseReason.UPSTREAM_LOST;
-      this.#closeDetail = 'the server closed the connection';
-    }
-    this.#finalize();
-    this.#afterTurn(() => this.toClient.end());
-  }
-
-  /** Runs `action` behind everything that was sent so far. */
-  #afterTurn(action: () => void): void {
-    this.turn.afterTurn(() => this.#heldBack.whenReleased(action));
-  }
-
-  #linkClosed(other: Link, reason: CloseReason, detail: string): void {
-    this.#openLinks--;
-    if (!this.#finalized) {
-      this.joinTurn();
-      if (this.#closeReason === CloseReason.CLIENT_LOST) {
-        this.#closeReason = reason;
-        this.#closeDetail = detail;
-      }
-      if (reason === CloseReason.CLIENT_LOST && this.queue.size > 0) this.#parts.killUpstream();
-      this.#finalize();
-    }
-    this.closing = true;
-    if (this.#openLinks > 0 && !this.detached)
-      this.#afterTurn(() => (other === this.#parts.client ? this.toClient : this.toUpstream).end());
-  }
-
-  /** Records what is left open and the end of the session; once. */
-  #finalize(): void {
-    if (this.#finalized) return;
-    this.#finalized = true;
-    for (let i = 0; i < this.queue.size; i++)
-      for (const statement of this.queue.at(i).statements ?? [])
-        if (!statement.finished) this.records.finishUnanswered(statement, Outcome.UNKNOWN);
-    this.recorder.close(this.#closeReason, this.#closeDetail, this.#bytesIn, this.#bytesOut);
-    this.#parts.onClosed();
+  endWith(reason: CloseReason, why: Refusal): void {
+    this.#ending.endWith(reason, why);
   }
 }
 
 const EMPTY = Buffer.alloc(0);
-/** COM_QUIT. */
-const QUIT = Buffer.from([1, 0, 0, 0, 1]);

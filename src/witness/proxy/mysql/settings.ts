@@ -74,8 +74,7 @@ export class SessionSettings {
   #noteStatus(status: number): void {
     if ((status & BITS) !== (this.#status & BITS)) {
       this.#setMode('NO_BACKSLASH_ESCAPES', (status & Status.NO_BACKSLASH_ESCAPES) !== 0);
-      if (this.#start.family === 'mariadb')
-        this.#setMode('ANSI_QUOTES', (status & Status.ANSI_QUOTES) !== 0);
+      if (this.#start.family === 'mariadb') this.#setMode('ANSI_QUOTES', (status & Status.ANSI_QUOTES) !== 0);
     }
     this.#status = status;
     const writable = (status & (Status.IN_TRANS | Status.IN_TRANS_READONLY)) === Status.IN_TRANS;

@@ -222,7 +222,11 @@ export class Texts {
     const start = whole.start + 1;
     const { end } = whole;
     if (end - start > s.maxStatementBytes) {
-      this.#refusePrepare(whole, Math.min(end, start + 1024), oversizedRefusal(end - start, s.maxStatementBytes));
+      this.#refusePrepare(
+        whole,
+        Math.min(end, start + 1024),
+        oversizedRefusal(end - start, s.maxStatementBytes),
+      );
       return;
     }
     if (this.#waits(whole, bytes, start, end)) return;
@@ -333,8 +337,7 @@ export class Texts {
       .then((classification) => {
         if (s.closing) return;
         s.joinTurn();
-        const why =
-          s.gate.decide(classification) ?? this.#untrackable(classification, whole.payload, text);
+        const why = s.gate.decide(classification) ?? this.#untrackable(classification, whole.payload, text);
         if (whole.payload[whole.start] === Command.QUERY) {
           decodeQuery(whole.payload, whole.start, whole.end, s.upstreamCapabilities, this.#view);
           this.#decided(whole, moved, why);

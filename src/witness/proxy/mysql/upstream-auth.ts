@@ -51,7 +51,9 @@ export class UpstreamAuth {
     // A server that goes round in circles collects answers.
     if (++this.#switches > 2) throw unsupported(plugin);
     this.#plugin = plugin;
-    this.#nonce = Buffer.from(nonceOf(data, plugin === CLIENT_ED25519 ? ED25519_NONCE_BYTES : SCRAMBLE_BYTES));
+    this.#nonce = Buffer.from(
+      nonceOf(data, plugin === CLIENT_ED25519 ? ED25519_NONCE_BYTES : SCRAMBLE_BYTES),
+    );
     return this.#answer();
   }
 
@@ -80,7 +82,8 @@ export class UpstreamAuth {
   /** AuthMoreData; `null`: nothing to say to it. */
   more(data: Buffer): Buffer | null {
     const { password } = this.#target;
-    if (this.#plugin !== CACHING_SHA2_PASSWORD && this.#plugin !== SHA256_PASSWORD) throw unsupported(this.#plugin);
+    if (this.#plugin !== CACHING_SHA2_PASSWORD && this.#plugin !== SHA256_PASSWORD)
+      throw unsupported(this.#plugin);
     if (data.length > 1) return encryptPassword(password, this.#nonce, this.#fetchedKey(data));
     if (data[0] === FAST_AUTH_SUCCESS) return null;
     if (data[0] !== PERFORM_FULL_AUTHENTICATION) throw unsupported(this.#plugin);
