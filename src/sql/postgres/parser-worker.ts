@@ -4,7 +4,6 @@ import type { WorkerRequest } from '../worker-pool.ts';
 import { Classifier } from './classifier.ts';
 import { ParserInstance } from './instance.ts';
 
-
 const port = parentPort;
 const parser = await ParserInstance.load();
 const classifier = new Classifier(parser, Number.MAX_SAFE_INTEGER);
