@@ -237,6 +237,8 @@ SEC("uprobe/pg") int pg_init(struct pt_regs *ctx) {
   if (read_user_str(e->database, sizeof(e->database), (void *)ARG1(ctx)) < 0) e->database[0] = 0;
   if (read_user_str(e->user, sizeof(e->user), (void *)ARG3(ctx)) < 0) e->user[0] = 0;
   e->started_us = 0;
+  e->postmaster = e->unused = 0;
+  if (b->global[G_POSTMASTER]) read_user(&e->postmaster, 4, (void *)(fresh.bias + b->global[G_POSTMASTER]));
   if (b->global[G_STARTED]) read_user(&e->started_us, 8, (void *)(fresh.bias + b->global[G_STARTED]));
   SUBMIT(e);
   return 0;

@@ -68,7 +68,7 @@ struct pg_error {
 };
 _Static_assert(__builtin_offsetof(struct pg_error, message) == 104, "pg_error");
 
-struct pg_session { struct header h; char address[32]; char database[64]; char user[64]; u64 started_us; char server[32]; };
+struct pg_session { struct header h; char address[32]; char database[64]; char user[64]; u64 started_us; char server[32]; u32 postmaster; u32 unused; };
 _Static_assert(__builtin_offsetof(struct pg_session, user) == 120, "pg_session");
 struct pg_name { struct header h; char name[64]; };
 struct pg_transaction { struct header h; u64 xid; u64 lsn; u64 time_us; u64 committed; };
@@ -116,7 +116,7 @@ struct my_message { struct header h; char message[512]; };
 
 /* Which address a handler was attached at, as linked: with the one it runs at that gives the load bias. */
 enum entry { AT_PORTAL_RUN, AT_END_COMMAND, AT_SENDSTRING, AT_INIT, AT_COMMIT, AT_ABORT, AT_PORTAL_START, ENTRIES = 8 };
-enum global { G_QUERY, G_STATEMENT_TIME, G_XID, G_LAST_RECORD, G_PORT, G_APPLICATION, G_STARTED, GLOBALS = 8 };
+enum global { G_QUERY, G_STATEMENT_TIME, G_XID, G_LAST_RECORD, G_PORT, G_APPLICATION, G_STARTED, G_POSTMASTER, GLOBALS = 8 };
 enum offset {
   O_THREAD_ID, O_SECURITY, O_USER, O_HOST, O_IP, O_DATABASE, O_QUERY, O_ROWS, O_QUERY_ID,
   O_PARAM_COUNT, O_PARAMS, OFFSETS = 12

@@ -42,6 +42,7 @@ export class Recorder {
         onNotice: (_level, message) => void recorder.notices.push(message),
         onFailure: (error) => {
           recorder.#failure = error;
+          process.stderr.write(`the probe failed: ${error.message}\n`);
         },
       },
     );

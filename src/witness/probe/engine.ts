@@ -8,7 +8,7 @@ import { Gap_Reason } from '../../model/events.ts';
 import { bpfObject } from './bpf-object.ts';
 import { ElfFile, EM_X86_64 } from './elf.ts';
 import { EventWriter, type ServerFacts } from './event-writer.ts';
-import { fileKey, findBinaries, type FoundBinary } from './finder.ts';
+import { contentKey, fileKey, findBinaries, type FoundBinary } from './finder.ts';
 import { inspectBinary, type KnownBinary } from './inspect.ts';
 import type { Inspected, InspectOptions } from './inspected.ts';
 import { attach, detach } from './links.ts';
@@ -92,7 +92,7 @@ export class ProbeEngine {
   scan(): void {
     const found = findBinaries(this.#onlyKey);
     for (const binary of found.values())
-      if (!this.#byKey.has(binary.key) && !this.#refused.has(binary.key)) this.#attach(binary);
+      if (!this.#byKey.has(binary.key) && !this.#refused.has(contentKey(binary.path))) this.#attach(binary);
     for (const [key, attached] of this.#byKey) this.#look(key, attached, found.get(key)?.pids ?? []);
   }
 
@@ -157,7 +157,7 @@ export class ProbeEngine {
             `${found.program} is no database server that the probe knows`,
           );
         elf.close();
-        this.#refused.add(found.key);
+        this.#refused.add(contentKey(found.path));
         return;
       }
       this.#start(found, elf, known);
@@ -166,7 +166,7 @@ export class ProbeEngine {
       // A process that ended while it was looked at is no failure; what the kernel refuses once it refuses always.
       if (demanded || (isAppError(error) && error.kind === 'denied')) throw error;
       if (!isAppError(error)) return;
-      this.#refused.add(found.key);
+      this.#refused.add(contentKey(found.path));
       this.#deps.notice('warn', messageOf(error));
     }
   }

@@ -39,6 +39,16 @@ export function findBinaries(only: string | null): Map<string, FoundBinary> {
   return found;
 }
 
+/** The file and its content: another one may get the same inode later. `''` when it cannot be looked at. */
+export function contentKey(path: string): string {
+  try {
+    const { dev, ino, size, mtimeNs } = statSync(path, { bigint: true });
+    return `${dev}:${ino}:${size}:${mtimeNs}`;
+  } catch {
+    return '';
+  }
+}
+
 /** Device and inode of a file, or `null` when it cannot be looked at. */
 export function fileKey(path: string): string | null {
   try {

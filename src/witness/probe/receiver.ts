@@ -172,7 +172,8 @@ class Connection {
 
   #record({ number, bytes }: { number: number; bytes: Buffer }): void {
     const run = this.#run ?? '';
-    const last = this.#runs.get(run) ?? 0;
+    // A run that is not known began with another receiver, or with one that was started again: it goes on from here.
+    const last = this.#runs.get(run) ?? number - 1;
     if (number <= last) return this.#acknowledge(number);
     if (number !== last + 1)
       throw new AppError('protocol', 'PROBE_HANDOVER', `batch ${number} came behind batch ${last}`);

@@ -8,7 +8,7 @@
  *                 56 u32 tag, 64 u64 rows (before 13: 56 char tag[32]) · 88 text
  *   PG_ERROR      the same to 88, then 88 severity[8] · 96 sqlstate[8] · 104 message[512]
  *   PG_SESSION    24 address[32] · 56 database[64] · 120 user[64] · 184 u64 backend start (µs since 2000) ·
- *                 192 server[32]
+ *                 192 server[32] · 224 u32 postmaster
  *   PG_READY, PG_APPLICATION  24 name[64]
  *   PG_TRANSACTION  24 u64 xid · 32 u64 lsn · 40 u64 time_us · 48 u64 committed
  *   PG_PARAMETER  24 u32 index · 28 u32 count · 32 u32 type · 36 u32 flags · 40 u64 value · 48 data[256]
@@ -61,6 +61,7 @@ export const GLOBAL = {
   port: 4,
   application: 5,
   started: 6,
+  postmaster: 7,
 } as const;
 /** An offset in a structure of the server: slot of `struct binary.offset`. */
 export const OFFSET = {

@@ -17,8 +17,12 @@ export const ENGINES: Readonly<Record<ProbedEngine, Engine>> = {
   mariadb: Engine.MARIADB,
 };
 
+const MAX_PIDS = 100_000;
+
 export class Servers {
   readonly #byFolder = new Map<string, ServerFacts>();
+  /** What a process belonged to when it was last looked at. */
+  readonly #byPid = new Map<number, ServerFacts>();
   readonly #host: string;
 
   constructor() {
@@ -28,13 +32,15 @@ export class Servers {
   /** The server that a process of this binary belongs to; `null` when the process is gone. */
   of(pid: number, program: string, inspected: Inspected): ServerFacts | null {
     const folder = fileKey(`/proc/${pid}/cwd`);
-    if (folder === null) return null;
+    if (folder === null) return this.#byPid.get(pid) ?? null;
     const key = `${inspected.engine}:${folder}`;
     let server = this.#byFolder.get(key);
     if (server === undefined || server.buildId !== inspected.buildId) {
       server = this.#describe(pid, program, inspected, folder);
       this.#byFolder.set(key, server);
     }
+    if (this.#byPid.size > MAX_PIDS) this.#byPid.clear();
+    this.#byPid.set(pid, server);
     return server;
   }
 

@@ -117,6 +117,7 @@ function variablesOf(elf: ElfFile, missing: string[]): Record<number, number> {
   named(GLOBAL.lastRecord, 'XactLastRecEnd', 'WAL positions');
   named(GLOBAL.port, 'MyProcPort', 'client addresses');
   named(GLOBAL.application, 'application_name', 'application names');
+  named(GLOBAL.postmaster, 'PostmasterPid', 'which server a backend belongs to');
   // From 12 on; before, the process's own start time is used.
   const started = elf.exported.get('MyStartTimestamp')?.value;
   if (started !== undefined) globals[GLOBAL.started] = started;

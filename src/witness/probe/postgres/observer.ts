@@ -119,14 +119,15 @@ export class PostgresObserver implements Observer {
     const before = this.#backends.get(pid);
     if (before !== undefined) this.#end(pid, before, u64At(data, at + 16), 'the process id was used again');
     const startedUs = u64At(data, at + 184);
-    this.#add(pid, processFacts(pid), {
+    const facts = {
       database: fieldAt(data, at + 56, 64),
       user: fieldAt(data, at + 120, 64),
       ...peerAddress(data, at + 24),
       ...serverEnd(data, at + 192),
       application: '',
       startedUs: startedUs === 0 ? 0 : startedUs + POSTGRES_EPOCH_US,
-    });
+    };
+    this.#add(pid, processFacts(pid), facts, u32At(data, at + 224));
   }
 
   /** A backend that was there before us. `clientsOnly`: a process that serves nobody is not remembered. */
@@ -138,14 +139,20 @@ export class PostgresObserver implements Observer {
     return backend;
   }
 
-  #add(pid: number, process: ProcessFacts | null, facts: ReturnType<typeof readBackend>): Backend {
+  /** `postmaster`: of its server, where the backend itself may be gone already; 0 unknown. */
+  #add(
+    pid: number,
+    process: ProcessFacts | null,
+    facts: ReturnType<typeof readBackend>,
+    postmaster = 0,
+  ): Backend {
     const oldest = this.#backends.size >= MAX_SESSIONS ? this.#backends.entries().next().value : undefined;
     if (oldest !== undefined) this.#end(oldest[0], oldest[1], 0, 'too many sessions');
     const { serverUidOf, wants } = this.#context;
     const backend: Backend = {
       session: new SessionBytes({
         engine: Engine.POSTGRES,
-        serverUid: serverUidOf(pid),
+        serverUid: (postmaster === 0 ? '' : serverUidOf(postmaster)) || serverUidOf(pid),
         backendId: String(pid),
         backendStartedUs: facts?.startedUs || Math.round(process?.startedUs ?? 0),
         database: facts?.database ?? '',
