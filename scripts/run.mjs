@@ -38,6 +38,7 @@ const tasks = {
   build: { steps: [['build', 'scripts/build.mjs']] },
   generate: { steps: [['generate', 'scripts/generate.mjs']] },
   'bench:pg': { debian: ['test', 'bench'], steps: [['bench', 'bench/pg.ts']] },
+  'bench:probe': { debian: ['test'], steps: [['bench', 'bench/probe.ts']] },
   'bench:mysql': { debian: ['test', 'bench'], steps: [['bench', 'bench/mysql.ts']] },
   'chaos:kill': { debian: ['test'], steps: [['chaos', 'test/simulation/chaos-kill.ts']] },
 };

@@ -17,6 +17,8 @@ export interface PgbenchOptions {
   readonly clients: number;
   readonly threads?: number;
   readonly seconds: number;
+  /** Transactions per second, over all clients; absent: as many as possible. */
+  readonly rate?: number;
   /** Go on when a connection breaks instead of failing (a chaos run). The report may then be incomplete. */
   readonly tolerant?: boolean;
 }
@@ -48,6 +50,7 @@ export async function pgbench(target: PgTarget, options: PgbenchOptions): Promis
       `--client=${options.clients}`,
       `--jobs=${threads}`,
       `--time=${options.seconds}`,
+      ...(options.rate === undefined ? [] : [`--rate=${options.rate}`]),
     ],
     options.tolerant === true,
   );

@@ -1,10 +1,11 @@
 /** The npm package: what `npm pack` would carry runs without the sources. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { isMissing } from '../servers/index.ts';
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
@@ -15,6 +16,8 @@ it('builds, and its launcher runs dist/ with the Node in PATH', () => {
       cwd: ROOT,
       stdio: 'pipe',
     });
+    // The kernel probe's programs, so that users need no compiler.
+    if (!isMissing('clang')) expect(existsSync(join(home, 'dist/bpf/probe.bpf.o'))).toBe(true);
     for (const part of ['bin', 'package.json', 'proto'])
       cpSync(join(ROOT, part), join(home, part), { recursive: true });
     symlinkSync(join(ROOT, 'node_modules'), join(home, 'node_modules'));
