@@ -253,7 +253,7 @@ export function packageVersion(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-const KNOWN_ELSEWHERE = new Set(['DBW_URL', 'DBW_API_KEY', 'DBW_NODE_BIN', 'DBW_RELAY_SETTINGS']);
+const KNOWN_ELSEWHERE = new Set(['DBW_URL', 'DBW_API_KEY', 'DBW_NODE_BIN']);
 
 // A misspelt setting that is silently ignored is how a control stays off.
 function refuseUnknown(env: Env): void {

@@ -28,6 +28,31 @@ function clockShiftUs(): number {
   return shiftUs;
 }
 
+/**
+ * For what must end in time: expiry. The wall clock, but never behind what has passed since this call, so that setting
+ * the host's clock back gives nothing that is over a second life. A step forward counts, and one that is taken back
+ * again does no harm.
+ */
+export function neverBehind(clock: Clock): Clock {
+  const startUs = clock.wallUs() - clock.monotonicUs();
+  return {
+    wallUs: () => Math.max(clock.wallUs(), Math.round(startUs + clock.monotonicUs())),
+    monotonicUs: () => clock.monotonicUs(),
+  };
+}
+
+/**
+ * For what must not go too early: retention. The wall clock, but never ahead of what has passed since this call, so that
+ * a clock that is set forward by mistake removes nothing. Behind while the machine sleeps.
+ */
+export function neverAhead(clock: Clock): Clock {
+  const startUs = clock.wallUs() - clock.monotonicUs();
+  return {
+    wallUs: () => Math.min(clock.wallUs(), Math.round(startUs + clock.monotonicUs())),
+    monotonicUs: () => clock.monotonicUs(),
+  };
+}
+
 /** A clock for tests and the simulator: it moves only when told. */
 export class ManualClock implements Clock {
   #wallUs: number;

@@ -19,7 +19,7 @@ import { type Access, createAccess } from '../../access/access.ts';
 import { LOCAL_ADMIN } from '../../access/actor.ts';
 import { openVault, type Vault } from '../../access/vault.ts';
 import { createApi } from '../../api/api.ts';
-import { systemClock } from '../../base/clock.ts';
+import { neverAhead, neverBehind, systemClock } from '../../base/clock.ts';
 import { AppError, messageOf, systemErrorCode } from '../../base/errors.ts';
 import { JournalReader } from '../../journal/reader.ts';
 import { applyRetention } from '../../store/partitions.ts';
@@ -98,7 +98,8 @@ async function construct(
   started.push(() => store.close());
   const access = await createAccess({
     db: store.db,
-    clock: systemClock,
+    // What has expired here stays expired, whatever the host's clock is set to.
+    clock: neverBehind(systemClock),
     vault,
     journal: relay,
     options: {
@@ -311,10 +312,12 @@ function retainRegularly(
 ): void {
   const { retentionDays } = config;
   if (retentionDays === null) return;
+  const clock = neverAhead(systemClock);
   const retain = async (): Promise<void> => {
-    const beforeUs = systemClock.wallUs() - retentionDays * 86_400_000_000;
-    await relay.dropSegments(beforeUs);
-    await applyRetention(store, beforeUs);
+    const beforeUs = clock.wallUs() - retentionDays * 86_400_000_000;
+    if (await relay.dropSegments(beforeUs)) return void (await applyRetention(store, beforeUs));
+    const message = `nothing of the last run is younger than ${retentionDays} days: the clock may be wrong, so retention waits for an hour`;
+    logger.warn({ part: 'retention' }, message);
   };
   const run = (): void =>
     void retain().catch((error: unknown) => logger.warn({ part: 'retention' }, messageOf(error)));

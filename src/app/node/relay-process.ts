@@ -87,9 +87,9 @@ export class RelayProcess implements ControlJournal {
     await this.#demand().request('appendBatch', batch);
   }
 
-  /** Drops old segments of the journal. */
-  async dropSegments(olderThanUs: number): Promise<void> {
-    await this.#demand().request('dropSegments', { olderThanUs });
+  /** Drops old segments of the journal. `false`: not now, because the clock may be wrong. */
+  async dropSegments(olderThanUs: number): Promise<boolean> {
+    return (await this.#demand().request('dropSegments', { olderThanUs })) !== null;
   }
 
   /** Sessions end, the journal is closed. */
@@ -127,7 +127,7 @@ export class RelayProcess implements ControlJournal {
       // index and API threads, and a Ctrl-C of the terminal reaches it through us alone.
       detached: true,
       execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=16'],
-      env: { ...process.env, DBW_RELAY_SETTINGS: JSON.stringify(settings) },
+      env: environment(),
     });
     this.#child = child;
     const channel = new Channel<NodeMethods, RelayMethods>(child, () => {
@@ -135,6 +135,7 @@ export class RelayProcess implements ControlJournal {
     });
     this.#channel = channel;
     this.#handle(channel);
+    channel.notify('settings', settings);
     child.once('exit', (code, signal) => {
       this.#child = null;
       this.#listening = [];
@@ -190,4 +191,9 @@ export class RelayProcess implements ControlJournal {
       this.#settle = null;
     });
   }
+}
+
+/** Ours without our settings, some of which are secrets. */
+function environment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('DBW_')));
 }

@@ -1,6 +1,6 @@
 /**
  * The relay's process: reactor, journal, proxy, and nothing else on this event loop. Started by the node's process,
- * which hands over the settings as JSON in DBW_RELAY_SETTINGS and serves its questions over IPC. Ends with it.
+ * which hands over the settings and serves its questions over IPC. Ends with it.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { systemClock } from '../../base/clock.ts';
@@ -21,11 +21,10 @@ import { loadRsaKey } from './rsa-key.ts';
 import type { RelaySettings } from './settings.ts';
 
 const LOCK_PATIENCE_MS = 5_000;
+/** How long after the start a clock that would drop the whole record is doubted. */
+const CLOCK_DOUBT_US = 30 * 60_000_000;
 /** Whoever lost the node's process cannot be told of revocations any more: sessions do not outlive it for long. */
 const ORPHAN_GRACE_MS = 1_000;
-
-const settings = JSON.parse(process.env['DBW_RELAY_SETTINGS'] ?? '{}') as RelaySettings;
-delete process.env['DBW_RELAY_SETTINGS'];
 
 // Ctrl-C reaches the whole process group; the node's process decides when the relay ends.
 process.on('SIGINT', () => undefined);
@@ -35,6 +34,11 @@ const channel = new Channel<RelayMethods, NodeMethods>(process, () => void shutd
 const report = (level: 'info' | 'warn' | 'error', message: string): void =>
   channel.notify('log', { level, message });
 let shutdown: (graceMs: number) => Promise<void> = () => Promise.resolve(process.exit(0));
+// Nobody is here yet whom a notice could concern.
+channel.handle('notice', () => undefined);
+const settings = await new Promise<RelaySettings>((resolve) => {
+  channel.handle('settings', resolve);
+});
 
 async function start(): Promise<void> {
   const reactor = createReactor({
@@ -85,7 +89,12 @@ async function start(): Promise<void> {
     proxy.turn.touch();
     return appendBatch(journal, batch);
   });
-  channel.handle('dropSegments', (policy) => journal.dropSegments(policy));
+  channel.handle('dropSegments', (policy) => {
+    // What a clock that is wrong at the start looks like: nothing of the last run would be left. Later it may be right.
+    const { lastUs } = journal.recovered;
+    if (lastUs > 0 && lastUs < policy.olderThanUs && systemClock.monotonicUs() < CLOCK_DOUBT_US) return null;
+    return journal.dropSegments(policy);
+  });
   channel.handle('hasSession', (uid) => [...proxy.registry].some((session) => session.uid === uid));
   channel.handle('shutdown', () => void shutdown(limits.shutdownGraceMs));
   shutdown = once(async (graceMs) => {

@@ -9,6 +9,7 @@ import type {
   ServerAddress,
 } from '../../model/access.ts';
 import type { JournalState } from '../../model/journal.ts';
+import type { RelaySettings } from './settings.ts';
 
 /** What the relay says of itself once a second. */
 export interface RelayReport {
@@ -61,6 +62,8 @@ export interface NodeMethods {
 
 /** Answered by the relay's process. */
 export interface RelayMethods {
+  /** The first thing that it is told. Not in its environment, which other programs of the same account can read. */
+  readonly settings: { body: RelaySettings; answer: void };
   /** Appends an encoded Event; answered when it is on stable storage. */
   readonly append: { body: Uint8Array; answer: { seq: number } };
   /** Appends a batch of a probe's events, checked before; answered when they are on stable storage. */
@@ -68,8 +71,11 @@ export interface RelayMethods {
   readonly notice: { body: AuthorityNotice; answer: void };
   /** Whether the session runs here. */
   readonly hasSession: { body: string; answer: boolean };
-  /** Drops journal segments whose newest event is older. */
-  readonly dropSegments: { body: { olderThanUs: number }; answer: { segments: number; bytes: number } };
+  /** Drops journal segments whose newest event is older. `null`: not now, because the clock may be wrong. */
+  readonly dropSegments: {
+    body: { olderThanUs: number };
+    answer: { segments: number; bytes: number } | null;
+  };
   /** Ends the process: no new sessions, running statements may finish, the journal is closed. */
   readonly shutdown: { body: null; answer: void };
   [method: string]: { readonly body: unknown; readonly answer: unknown };

@@ -1,7 +1,7 @@
 /**
  * The running sessions of this node, whatever their engine: found by uid, ended by notice, by time or by quota.
  */
-import type { Clock } from '../../base/clock.ts';
+import { type Clock, neverBehind } from '../../base/clock.ts';
 import type { Uid } from '../../base/ids.ts';
 import type { Authority, AuthorityNotice, Permit } from '../../model/access.ts';
 import { type GrantAccount, GrantLedger } from './ledger.ts';
@@ -44,7 +44,7 @@ export class SessionRegistry {
 
   constructor(authority: Authority, clock: Clock) {
     this.#authority = authority;
-    this.#clock = clock;
+    this.#clock = neverBehind(clock);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     authority.onNotice((notice) => this.#onNotice(notice));
   }
