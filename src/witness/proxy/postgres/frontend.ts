@@ -33,6 +33,7 @@ import { COPY_FAIL, malformedRefusal, oversizedRefusal, UNPARSABLE_PARSE } from 
 import { Request, RequestKind } from './requests.ts';
 import { TextMessages } from './texts.ts';
 import type { PgSession } from './session.ts';
+import { maskParameters, secretsOf } from './secret-parameters.ts';
 import { Portal, unknownText } from './statement.ts';
 import { StatementKind } from '../recorder.ts';
 
@@ -271,6 +272,7 @@ export class Frontend {
       whole ? 0 : view.parameterBytes,
       formats,
     );
+    if (view.parameterCount > 0) hideSecrets(portal, whole);
     this.#bound(view.portal, portal, bytes, at, next);
   }
 
@@ -294,6 +296,7 @@ export class Frontend {
     const cut = Math.min(end, start + s.maxBindBytes);
     const text = s.predicted.statement(statementName) ?? unknownText(statementName);
     const portal = new Portal(text, statementName, bytes, start, cut, this.#cursor.end - start, NO_FORMATS);
+    hideSecrets(portal, false);
     this.#bound(latin1(bytes, at + HEADER_BYTES, portalEnd), portal, bytes, at, end);
     return true;
   }
@@ -405,4 +408,16 @@ export class Frontend {
   copyWasRefused(): void {
     this.#copyRefused = true;
   }
+}
+
+/** Takes secrets out of a portal's parameters; where not all of them are there, all of them. */
+function hideSecrets(portal: Portal, whole: boolean): void {
+  const secrets = secretsOf(portal.text);
+  if (secrets === null) return;
+  portal.redacted = true;
+  if (!whole) return portal.forget();
+  portal.bind = maskParameters(portal.bind, portal.bindStart, portal.bindEnd, secrets);
+  portal.bindStart = 0;
+  portal.bindEnd = portal.bind.length;
+  portal.borrowed = false;
 }

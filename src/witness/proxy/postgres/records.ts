@@ -45,6 +45,10 @@ export class PgRecords {
       record.bindEnd = portal.bindEnd;
       record.parameterBytes = portal.parameterBytes;
       record.preparedName = portal.statementName;
+      if (portal.redacted) {
+        record.redacted = true;
+        statement.redacted = true;
+      }
     }
     record.portalName = portalName;
     record.maxRows = maxRows > 0 ? maxRows : 0;

@@ -2,6 +2,7 @@
  * The things that requests of a session refer to: texts, portals, and statements in flight.
  */
 import type { Classification } from '../../../model/statement.ts';
+import type { SecretParameters } from './secret-parameters.ts';
 
 /** A statement's text as parsed (by Parse) or sent (by Query). Immutable but for what the server tells later. */
 export class StatementText {
@@ -24,6 +25,8 @@ export class StatementText {
   /** Journal segment in which `ref` was declared. */
   declaredIn = -1;
   executions = 0;
+  /** Whose values are not recorded; `undefined` until somebody asks. */
+  secretParameters: SecretParameters | undefined = undefined;
 
   constructor(
     recorded: Buffer,
@@ -55,6 +58,8 @@ export class Portal {
   readonly resultFormats: readonly number[];
   /** RowDescription body of a Describe (portal). */
   description: Buffer | null = null;
+  /** Values of secret parameters were taken out of `bind`. */
+  redacted = false;
   /** Executed without a row limit: it will not be fetched from again. */
   finished = false;
 
@@ -91,7 +96,9 @@ export class Portal {
   /** The same portal over another text: the one that the server bound it to. */
   rebound(text: StatementText): Portal {
     const { statementName, bind, bindStart, bindEnd, parameterBytes, resultFormats } = this;
-    return new Portal(text, statementName, bind, bindStart, bindEnd, parameterBytes, resultFormats);
+    const portal = new Portal(text, statementName, bind, bindStart, bindEnd, parameterBytes, resultFormats);
+    portal.redacted = this.redacted;
+    return portal;
   }
 
   /** Gives up bytes that nobody needs any more. */
