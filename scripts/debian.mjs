@@ -3,6 +3,8 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
+const cpu = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
+
 const packages = {
   test: [
     { name: 'postgresql-15', file: '/usr/lib/postgresql/15/bin/postgres' },
@@ -13,6 +15,7 @@ const packages = {
     { name: 'openssl', file: '/usr/bin/openssl' },
     { name: 'pgbouncer', file: '/usr/sbin/pgbouncer' },
     { name: 'strace', file: '/usr/bin/strace' },
+    { name: 'libfaketime', file: `/usr/lib/${cpu}-linux-gnu/faketime/libfaketime.so.1` },
     { name: 'clang', file: '/usr/bin/clang' },
     { name: 'chromium', file: '/usr/bin/chromium' },
   ],

@@ -44,12 +44,6 @@ afterAll(async () => {
   rmSync(scratch, { recursive: true, force: true });
 });
 
-/** When the node believes it is, by its own record. */
-async function nodeTime(): Promise<number> {
-  const [newest] = await node.cliJson<{ at: string }>('event', 'ls', '--limit', '1');
-  return Date.parse(newest?.at ?? '');
-}
-
 const granted = (expiresInMs: number): Promise<Access> =>
   node.grantAccess(server, {
     grant: {
@@ -94,7 +88,7 @@ describe.skipIf(isMissing('postgres', 'faketime'))('73: the clock jumps', () => 
     await expect(RawClient.connect(short)).rejects.toThrow(/grant ended/);
     expect(await staying.exchange(m.query('SELECT 1'))).toContain('C SELECT 1');
     clock.set(0);
-    const again = await AuditedClient.connect(node, short);
+    const again = await waitFor('the grant', () => AuditedClient.connect(node, short));
     expect(await again.exchange(m.query('SELECT 2'))).toContain('C SELECT 1');
     await again.raw.end();
     await staying.raw.end();
@@ -130,7 +124,9 @@ describe.skipIf(isMissing('postgres', 'faketime'))('73: the clock jumps', () => 
     );
     const order = items.map((one) => one.seq);
     expect(order).toEqual(order.toSorted((a, b) => a - b));
-    expect([items[0]?.kind, items.at(-1)?.kind]).toEqual(['session_opened', 'session_closed']);
+    // Its opening, and of each statement the start and the end.
+    expect(items[0]?.kind).toBe('session_opened');
+    expect(items).toHaveLength(1 + 2 * expected.length);
     await allSigned(node);
     expect(await verified(node)).toMatchObject({ whole: true });
     for (const one of records) expect((await node.cli('proof', one.uid)).code, one.sql).toBe(0);
@@ -139,15 +135,14 @@ describe.skipIf(isMissing('postgres', 'faketime'))('73: the clock jumps', () => 
   it('forwards by years: retention drops nothing, in this run and in one that starts at that time', async () => {
     clock.set(0);
     const before = segments(node.dataDir);
+    await node.halt();
     clock.set(20 * 365 * DAY_MS);
-    await node.restart();
+    await node.start();
     await waitFor('the doubt', () => node.output().includes('the clock may be wrong'));
     expect(segments(node.dataDir)).toEqual(expect.arrayContaining(before));
+    await node.halt();
     clock.set(0);
-    await waitFor('the present', async () => {
-      await node.createUser();
-      return Math.abs((await nodeTime()) - Date.now()) < HOUR_MS;
-    });
+    await node.start();
     const access = await granted(HOUR_MS);
     const client = await AuditedClient.connect(node, access);
     expect(await client.exchange(m.query('SELECT 1'))).toContain('C SELECT 1');
