@@ -293,7 +293,7 @@ describe.skipIf(skip)('dbwitness probe run', () => {
       pid: BigInt(rows[0]?.pid ?? 0),
       pname: 'postgres',
       type: 1,
-      length: 64,
+      length: 'SELECT pg_backend_pid() AS pid, inet_client_port() AS port'.length,
       uuid: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
     });
     const ours = received.events.map((bytes) => fromBinary(EventSchema, bytes));
