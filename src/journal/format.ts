@@ -118,7 +118,7 @@ export function sha256(bytes: Uint8Array): Buffer {
  * the heap, four times as much as the hashing itself of what is that short.
  */
 export function putSha256(bytes: Uint8Array, into: Buffer, at: number): void {
-  into.latin1Write(hash('sha256', bytes, 'latin1'), at);
+  into.write(hash('sha256', bytes, 'latin1'), at, 'latin1');
 }
 
 /** `<first block, 20 digits>.dbwj` */

@@ -182,6 +182,34 @@ function digestOf(event: Event): Digest | null {
       const summary = `retention dropped blocks ${firstBlock} to ${lastBlock} (${policy})`;
       return { kind: 'segments_dropped', subject: policy, summary };
     }
+    case 'observation':
+    case 'observedSession':
+    case 'transactionEnded':
+    case 'serverObserved':
+      return digestOfProbe(body);
+    case 'rowChange': {
+      const { kind, schemaName, tableName } = body.value;
+      const table = schemaName === '' ? tableName : `${schemaName}.${tableName}`;
+      const verb = (RowChange_Kind[kind] ?? 'unspecified').toLowerCase();
+      return { kind: 'row_change', subject: table, summary: `${verb} ${table}` };
+    }
+    case 'schemaChange': {
+      const { commandTag, objectIdentity, userName, refused } = body.value;
+      const summary = `${refused ? 'refused: ' : ''}${commandTag} ${objectIdentity}`.trim();
+      return { kind: 'schema_change', actor: userName, subject: objectIdentity, summary };
+    }
+    case undefined:
+      return { kind: 'undecodable', summary: 'an event of a kind that this version does not know' };
+  }
+}
+
+type ProbeBody = Extract<
+  Event['body'],
+  { case: 'observation' | 'observedSession' | 'transactionEnded' | 'serverObserved' }
+>;
+
+function digestOfProbe(body: ProbeBody): Digest {
+  switch (body.case) {
     case 'observation': {
       const { userName, databaseName, tag, sql } = body.value;
       const summary = Buffer.from(sql.subarray(0, MAX_SUMMARY_BYTES)).toString('utf8');
@@ -208,18 +236,5 @@ function digestOf(event: Event): Digest | null {
       const summary = `${gone ? 'gone' : 'observed'}: ${program} ${version}`.trim();
       return { kind: 'server_observed', subject: program, summary };
     }
-    case 'rowChange': {
-      const { kind, schemaName, tableName } = body.value;
-      const table = schemaName === '' ? tableName : `${schemaName}.${tableName}`;
-      const verb = (RowChange_Kind[kind] ?? 'unspecified').toLowerCase();
-      return { kind: 'row_change', subject: table, summary: `${verb} ${table}` };
-    }
-    case 'schemaChange': {
-      const { commandTag, objectIdentity, userName, refused } = body.value;
-      const summary = `${refused ? 'refused: ' : ''}${commandTag} ${objectIdentity}`.trim();
-      return { kind: 'schema_change', actor: userName, subject: objectIdentity, summary };
-    }
-    case undefined:
-      return { kind: 'undecodable', summary: 'an event of a kind that this version does not know' };
   }
 }
