@@ -77,18 +77,7 @@ async function start(): Promise<void> {
     maxStatementBytes: settings.maxStatementBytes,
     report,
   });
-  channel.handle('append', (event) => {
-    // What fails closed for statements does so for the control plane: nobody waits for a disk that is full.
-    const { state, failure } = journal.status;
-    if (state !== 'open') throw new AppError('unavailable', 'JOURNAL_UNWRITABLE', failure);
-    proxy.turn.touch();
-    const seq = journal.appendEncoded(event);
-    return new Promise((resolve) => journal.whenDurable(seq + 1, () => resolve({ seq })));
-  });
-  channel.handle('appendBatch', (batch) => {
-    proxy.turn.touch();
-    return appendBatch(journal, batch);
-  });
+  serveAppends(journal, proxy);
   channel.handle('dropSegments', (policy) => {
     // What a clock that is wrong at the start looks like: nothing of the last run would be left. Later it may be right.
     const { lastUs } = journal.recovered;
@@ -114,15 +103,26 @@ async function start(): Promise<void> {
   });
   const listening = [];
   if (settings.listenPostgres) {
-    const listener = await proxy.listenPostgres(settings.listenPostgres);
+    const listener = await named('DBW_LISTEN_PG', proxy.listenPostgres(settings.listenPostgres));
     listening.push({ engine: 'postgres' as const, host: listener.host, port: listener.port });
   }
   if (settings.listenMysql) {
-    const listener = await proxy.listenMysql(settings.listenMysql);
+    const listener = await named('DBW_LISTEN_MYSQL', proxy.listenMysql(settings.listenMysql));
     listening.push({ engine: 'mysql' as const, host: listener.host, port: listener.port });
   }
   channel.notify('listening', listening);
   reportRegularly(proxy, journal);
+}
+
+/** Whoever cannot start hears which setting to change. */
+async function named<T>(setting: string, listening: Promise<T>): Promise<T> {
+  try {
+    return await listening;
+  } catch (cause) {
+    if (!isAppError(cause)) throw cause;
+    const { kind, code, message, details } = cause;
+    throw new AppError(kind, code, `${message}; the setting is ${setting}`, { details, cause });
+  }
 }
 
 async function mysqlOptions(tls: () => ServerTlsOptions | null): Promise<NonNullable<ProxyOptions['mysql']>> {
@@ -137,6 +137,22 @@ async function mysqlOptions(tls: () => ServerTlsOptions | null): Promise<NonNull
       proxyProtocolFrom,
     },
   };
+}
+
+/** What the node's process has to record: changes of the control plane, and what kernel probes saw. */
+function serveAppends(journal: Awaited<ReturnType<typeof openJournal>>, proxy: Proxy): void {
+  channel.handle('append', (event) => {
+    // What fails closed for statements does so for the control plane: nobody waits for a disk that is full.
+    const { state, failure } = journal.status;
+    if (state !== 'open') throw new AppError('unavailable', 'JOURNAL_UNWRITABLE', failure);
+    proxy.turn.touch();
+    const seq = journal.appendEncoded(event);
+    return new Promise((resolve) => journal.whenDurable(seq + 1, () => resolve({ seq })));
+  });
+  channel.handle('appendBatch', (batch) => {
+    proxy.turn.touch();
+    return appendBatch(journal, batch);
+  });
 }
 
 /** The relay of a run that was killed may still be ending: it gets a moment to let go of the journal. */
