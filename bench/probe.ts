@@ -28,6 +28,7 @@ const { values: options } = parseArgs({
     'load-seconds': { type: 'string', default: '60' },
     'load-rate': { type: 'string', default: '100000' },
     quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
     assert: { type: 'boolean', default: false },
   },
 });
@@ -177,9 +178,10 @@ try {
     database: 'postgres',
   };
   await pgbenchInit(target, 2);
-  await idle(binary.program);
-  await keepUp(folder);
-  await cost(binary.program, server.pid, target);
+  const wanted = (part: string): boolean => options.only === undefined || options.only === part;
+  if (wanted('idle')) await idle(binary.program);
+  if (wanted('load')) await keepUp(folder);
+  if (wanted('cost')) await cost(binary.program, server.pid, target);
   for (const { what, value, bar: limit, held, unit } of bars)
     console.log(`${held ? 'held  ' : 'MISSED'} ${what}: ${fixed(value, 2)} ${unit} (bar ${limit})`);
   if (options.assert && bars.some(({ held }) => !held)) process.exitCode = 1;

@@ -9,6 +9,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { JournalReader } from '../../src/journal/reader.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
 import {
+  Engine,
   type Event,
   EventSchema,
   Gap_Reason,
@@ -38,7 +39,7 @@ import { cannotProbe } from './support.ts';
 
 const skip = isMissing('postgres', 'openssl') || cannotProbe();
 const SESSION = new SessionBytes({
-  engine: 1,
+  engine: Engine.POSTGRES,
   serverUid: 'server',
   backendId: '42',
   backendStartedUs: 7,
@@ -149,7 +150,7 @@ describe.skipIf(skip)('dbwitness probe run', () => {
     expect(gaps[0]?.witness).toBe(Witness.PROBE);
     expect(gaps[0]?.untilUs).toBeLessThanOrEqual(seenAfter?.atUs ?? 0n);
     expect(gaps[0]?.fromUs).toBeGreaterThan((seenBefore?.atUs ?? 0n) - 3_000_000n);
-    const report = await verifyJournal(journal, {
+    const report = verifyJournal(journal, {
       publicKey: readFileSync(join(journal, 'journal.pub'), 'utf8').trim(),
     });
     expect(report.whole).toBe(true);

@@ -38,9 +38,8 @@ describe.skipIf(skip)('while the probe runs', () => {
   const serve = async (binDir: string, version: '15' | '17' = '15'): Promise<PostgresServer> => {
     const server = await startPostgres({ version, binDir });
     let running = true;
-    const { stop } = server;
     const once = async (): Promise<void> => {
-      if (running) await stop();
+      if (running) await server.stop();
       running = false;
     };
     ends.push(once);

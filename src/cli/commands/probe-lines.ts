@@ -59,23 +59,17 @@ export function longLine(hex: boolean): LineForm {
 export function eventLine(event: Event): string | null {
   const at = new Date(Number(event.atUs / 1000n)).toISOString();
   const { body } = event;
-  switch (body.case) {
-    case 'gap':
-      return `${at} gap: ${safeLine(body.value.detail)}`;
-    case 'loginFailed': {
-      const { userName, databaseName, clientAddress, reason } = body.value;
-      return safeLine(`${at} ${userName}@${databaseName} ${clientAddress} log-in failed: ${reason}`);
-    }
-    case 'observedSession': {
-      const { kind, userName, databaseName, clientAddress, clientPort, detail } = body.value;
-      const what = ['', 'opened', 'found', 'closed', 'changed'][kind] ?? '';
-      const peer = clientPort === 0 ? clientAddress : `${clientAddress}:${clientPort}`;
-      const why = detail === '' ? '' : `: ${detail}`;
-      return safeLine(`${at} ${userName}@${databaseName} ${peer} session ${what}${why}`);
-    }
-    default:
-      return null;
+  if (body.case === 'gap') return `${at} gap: ${safeLine(body.value.detail)}`;
+  if (body.case === 'loginFailed') {
+    const { userName, databaseName, clientAddress, reason } = body.value;
+    return safeLine(`${at} ${userName}@${databaseName} ${clientAddress} log-in failed: ${reason}`);
   }
+  if (body.case !== 'observedSession') return null;
+  const { kind, userName, databaseName, clientAddress, clientPort, detail } = body.value;
+  const what = ['', 'opened', 'found', 'closed', 'changed'][kind] ?? '';
+  const peer = clientPort === 0 ? clientAddress : `${clientAddress}:${clientPort}`;
+  const why = detail === '' ? '' : `: ${detail}`;
+  return safeLine(`${at} ${userName}@${databaseName} ${peer} session ${what}${why}`);
 }
 
 /** The event as JSON, with its texts as texts. */

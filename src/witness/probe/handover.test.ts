@@ -2,12 +2,12 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isAppError } from '../../base/errors.ts';
-import { EventSchema, ObservedSession_Kind, Witness } from '../../model/events.ts';
+import { Engine, EventSchema, Gap_Reason, ObservedSession_Kind, Witness } from '../../model/events.ts';
 import { EventWriter, ObservationRecord, SessionBytes } from './event-writer.ts';
 import { checkBatch } from './handover.ts';
 
 const session = new SessionBytes({
-  engine: 1,
+  engine: Engine.POSTGRES,
   serverUid: 'uid',
   backendId: '1',
   backendStartedUs: 5,
@@ -48,7 +48,7 @@ describe('a batch', () => {
     writer.server(
       1,
       {
-        engine: 1,
+        engine: Engine.POSTGRES,
         serverUid: 'u',
         program: 'p',
         version: '',
@@ -60,7 +60,7 @@ describe('a batch', () => {
       },
       false,
     );
-    writer.gap(1, 2, 3, 4, 'lost');
+    writer.gap(1, 2, Gap_Reason.RING_OVERFLOW, 4, 'lost');
     expect(checkBatch(Buffer.from(writer.take()))).toBe(6);
   });
 

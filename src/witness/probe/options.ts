@@ -13,7 +13,7 @@ export const probeLimits = {
   scanMs: 1_000,
   /** Between two looks into the ring. */
   pollMs: 5,
-  idlePollMs: 20,
+  idlePollMs: 25,
   /** Handed over and not taken yet; beyond, the ring is left to fill, and what it loses is counted. */
   maxUntakenBytes: 64 * MiB,
 } as const;

@@ -108,7 +108,7 @@ export class Probe {
   }
 
   #post(message: ToProbe): void {
-    this.#worker.postMessage(message);
+    this.#worker.postMessage(message, []);
   }
 
   #receive(message: FromProbe): void {

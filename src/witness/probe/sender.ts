@@ -98,7 +98,8 @@ export class BatchSender {
           this.#welcomed(readAnswer(received));
           received = received.subarray(ANSWER_BYTES);
         }
-        for (; answered && received.length >= ACK_BYTES; received = received.subarray(ACK_BYTES))
+        if (!answered) return;
+        for (; received.length >= ACK_BYTES; received = received.subarray(ACK_BYTES))
           this.#acknowledged(received.readUInt32LE(0));
       } catch (error) {
         socket.destroy(error instanceof Error ? error : new Error(messageOf(error)));

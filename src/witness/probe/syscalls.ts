@@ -98,7 +98,7 @@ function bind(koffi: Koffi): Syscalls {
     map: (fd, bytes, offset, writable) => {
       const protection = PROT_READ | (writable ? PROT_WRITE : 0);
       const address = mmap(null, bytes, protection, MAP_SHARED, fd, offset);
-      if (address === null || BigInt.asIntN(64, BigInt(koffi.address(address))) === -1n)
+      if (address === null || BigInt.asIntN(64, koffi.address(address)) === -1n)
         throw new AppError(
           'unavailable',
           'PROBE_MMAP',
@@ -106,7 +106,7 @@ function bind(koffi: Koffi): Syscalls {
         );
       return koffi.view(address, bytes);
     },
-    addressOf: (bytes) => BigInt(koffi.address(bytes)),
+    addressOf: (bytes) => koffi.address(bytes),
     close: (fd) => void close(fd),
   };
 }

@@ -54,6 +54,8 @@ export class PostgresObserver implements Observer {
   readonly #context: ObserverContext;
   readonly #binary: PostgresBinary;
   readonly #backends = new Map<number, Backend>();
+  /** Processes that serve no client: the postmaster, its workers. */
+  readonly #others = new Set<number>();
   readonly #record = new ObservationRecord();
 
   constructor(context: ObserverContext, binary: PostgresBinary) {
@@ -104,7 +106,8 @@ export class PostgresObserver implements Observer {
       else if (backend.missed) this.#end(pid, backend, 0, 'the process ended without saying so');
       else backend.missed = true;
     }
-    for (const pid of pids) if (!this.#backends.has(pid)) this.#meet(pid, true);
+    for (const pid of this.#others) if (!alive.has(pid)) this.#others.delete(pid);
+    for (const pid of pids) if (!this.#backends.has(pid) && !this.#others.has(pid)) this.#meet(pid, true);
   }
 
   flush(): void {
@@ -133,7 +136,10 @@ export class PostgresObserver implements Observer {
   /** A backend that was there before us. `clientsOnly`: a process that serves nobody is not remembered. */
   #meet(pid: number, clientsOnly = false): Backend | undefined {
     const facts = readBackend(pid, this.#context.elf, this.#binary);
-    if (facts === null && clientsOnly) return undefined;
+    if (facts === null && clientsOnly) {
+      this.#others.add(pid);
+      return undefined;
+    }
     const backend = this.#add(pid, processFacts(pid), facts);
     if (facts !== null) this.#announce(backend, 0, ObservedSession_Kind.FOUND);
     return backend;
