@@ -519,7 +519,7 @@ export declare type TextDeclared = Message<"dbwitness.v1.TextDeclared"> & {
   sql: Uint8Array;
 
   /**
-   * PostgreSQL type oids; 0 unknown
+   * as in StatementStarted
    *
    * @generated from field: repeated uint32 parameter_types = 3;
    */
@@ -627,15 +627,19 @@ export declare type StatementStarted = Message<"dbwitness.v1.StatementStarted"> 
   parameters: Parameter[];
 
   /**
-   * PostgreSQL's Bind body from the parameter formats to the end of the parameter values, raw: the fast form of
-   * `parameters`. Readers decode it with the parameter types of the text.
+   * The raw, fast form of `parameters`; readers decode it with `parameter_types`.
+   * PostgreSQL: the Bind body from the parameter formats to the end of the parameter values.
+   * MySQL, MariaDB: the NULL bitmap, (n + 7) / 8 bytes with parameter i at bit i, then the values as in
+   * COM_STMT_EXECUTE; values that came as long data stand at their place as length-encoded strings. Of a bulk
+   * execution: the rows as sent, indicators included.
    *
    * @generated from field: bytes bind = 6;
    */
   bind: Uint8Array;
 
   /**
-   * with `sql`
+   * With `sql`, or where they differ from those of the text. PostgreSQL: type oids, 0 unknown. MySQL, MariaDB: low byte
+   * the type, bit 15 unsigned, bit 14 came as long data, bit 13 of a bulk execution.
    *
    * @generated from field: repeated uint32 parameter_types = 7;
    */
@@ -762,13 +766,15 @@ export declare const StatementErrorSchema: GenMessage<StatementError>;
 export declare type Result = Message<"dbwitness.v1.Result"> & {
   /**
    * PostgreSQL: the body of RowDescription as it applied to these rows, raw.
+   * MySQL, MariaDB: one byte, 0 text rows and 1 binary rows, then the packets of the column definitions, raw. A
+   * description that is not empty begins a further result set of the same statement.
    *
    * @generated from field: bytes description = 1;
    */
   description: Uint8Array;
 
   /**
-   * PostgreSQL: whole DataRow messages, raw, one after the other.
+   * PostgreSQL: whole DataRow messages, raw, one after the other. MySQL, MariaDB: whole packets, raw.
    *
    * @generated from field: bytes rows = 2;
    */
