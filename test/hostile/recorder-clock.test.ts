@@ -53,7 +53,7 @@ const granted = (expiresInMs: number): Promise<Access> =>
   });
 
 const stateOf = async (access: Access): Promise<unknown> =>
-  (await node.api<ApiObject>('GET', `/grants/${access.grantUid}`))['state'];
+  (await node.api('GET', `/grants/${access.grantUid}`))['state'];
 
 describe.skipIf(isMissing('postgres', 'faketime'))('73: the clock jumps', () => {
   it('back: a grant still ends when its time has passed, for sessions and for log-ins', async () => {

@@ -142,7 +142,7 @@ describe.skipIf(isMissing('postgres', 'psql'))('69: a crash in the middle of a s
     ]);
     expect(await busy.closed()).toMatchObject({ close_reason: 'crashed' });
     const opened = await events(node, 'journal_opened');
-    expect(opened[0]).toMatchObject({ summary: expect.stringMatching(/after an unclean end$/) });
+    expect(opened[0]?.['summary']).toMatch(/after an unclean end$/);
     // Everything that was written is there: nothing to mourn.
     expect(await events(node, 'gap')).toEqual([]);
     expect((await psql(access, "SELECT 'after'")).stdout).toBe('after\n');
@@ -175,9 +175,9 @@ describe.skipIf(isMissing('postgres', 'psql'))('69: a crash in the middle of a s
     expect(gap).toMatchObject({
       kind: 'gap',
       subject: 'torn tail',
-      summary: expect.stringMatching(/^gap: torn tail, \d+ bytes: kept in quarantine\//),
       body: { gap: { reason: 'REASON_TORN_TAIL' } },
     });
+    expect(gap['summary']).toMatch(/^gap: torn tail, \d+ bytes: kept in quarantine\//);
     expect((await node.cli('event', 'ls', '--kind', 'gap')).stdout).toContain('gap: torn tail');
     expect(await verified(node, ...against(auditor))).toMatchObject({ whole: true });
     await proofHolds(node, auditor);

@@ -71,29 +71,17 @@ describe.skipIf(missing)('/api/docs in a browser', () => {
     const documented = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     );
-    const shown = await page.$$eval('.opblock-summary', (rows) =>
-      rows.map((row) => {
-        const text = (selector: string): string => row.querySelector(selector)?.textContent ?? '';
-        // Zero-width spaces let long paths wrap.
-        return `${text('.opblock-summary-method')} ${text('.opblock-summary-path').replaceAll('\u200b', '')}`;
-      }),
-    );
+    const methods = await page.locator('.opblock-summary-method').allTextContents();
+    const paths = await page.locator('.opblock-summary-path').allTextContents();
+    // Zero-width spaces let long paths wrap.
+    const shown = methods.map((method, i) => `${method} ${paths[i]?.replaceAll('\u200b', '')}`);
     expect(documented.length).toBeGreaterThan(30);
     expect(shown.toSorted()).toEqual(documented.toSorted());
-    expect(
-      await page.$$eval('.opblock-tag', (tags) => tags.map((tag) => tag.getAttribute('data-tag'))),
-    ).toEqual([
-      'login',
-      'users',
-      'databases',
-      'grants',
-      'keys',
-      'sessions',
-      'statements',
-      'events',
-      'journal',
-      'health',
-    ]);
+    const groups = await page.locator('.opblock-tag').all();
+    const names = await Promise.all(groups.map(async (group) => group.getAttribute('data-tag')));
+    expect(names.join(' ')).toBe(
+      'login users databases grants keys sessions statements events journal health',
+    );
     expect(await page.locator('.opblock-summary-description', { hasText: /^\s*$/ }).count()).toBe(0);
     const screenshot = process.env['DBW_TEST_SCREENSHOT'];
     if (screenshot !== undefined) await page.screenshot({ path: screenshot, fullPage: true });
