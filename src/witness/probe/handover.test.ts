@@ -93,6 +93,15 @@ describe('a batch', () => {
     );
   });
 
+  it('with an event that the journal could not take is refused', () => {
+    const event = encode({
+      atUs: 1n,
+      origin: { witness: Witness.PROBE },
+      body: { case: 'observation', value: { sql: new Uint8Array(1_200_000) } },
+    });
+    expect(() => checkBatch(framed(event))).toThrow(/an event of 1200/);
+  });
+
   it('of any bytes is taken or refused, and nothing else', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {

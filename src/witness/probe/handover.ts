@@ -10,6 +10,7 @@
  * so that every event is recorded once. A receiver closes a connection that does not keep to this.
  */
 import { AppError } from '../../base/errors.ts';
+import { limits } from '../../base/limits.ts';
 
 export const GREETING_BYTES = 24;
 export const ANSWER_BYTES = 12;
@@ -64,6 +65,9 @@ function checkMagic(bytes: Buffer): void {
     );
 }
 
+/** What the journal takes (`JournalAppender.beginEvent`). */
+const MAX_EVENT_BYTES = limits.maxEventBytes + 64 * 1024;
+
 /** Body fields of Event that a probe may fill: observation, observed_session, transaction_ended, server_observed. */
 const ALLOWED = new Set([40, 43, 44, 45]);
 const BODY_LOGIN_FAILED = 12;
@@ -80,7 +84,9 @@ export function checkBatch(batch: Buffer): number {
   let events = 0;
   for (let at = 0; at < batch.length; events++) {
     if (at + 4 > batch.length) throw forged('an event without its length');
-    const end = at + 4 + batch.readUInt32LE(at);
+    const bytes = batch.readUInt32LE(at);
+    if (bytes > MAX_EVENT_BYTES) throw forged(`an event of ${bytes} bytes`);
+    const end = at + 4 + bytes;
     if (end > batch.length) throw forged('an event that is longer than its batch');
     checkEvent(batch, at + 4, end);
     at = end;

@@ -17,6 +17,12 @@ export interface ObserverContext {
   readonly wants: (process: ProcessFacts) => boolean;
 }
 
+/**
+ * Recorded of one text, after redaction: what the kernel side captures at most. Redacting may make a text longer, and an
+ * event of the journal has a limit.
+ */
+export const MAX_RECORDED_BYTES = 1024 * 1024 + 32 * 1024;
+
 export interface Observer {
   /** A record of the ring buffer, whose header names this binary. Only valid during the call. */
   handle(type: number, data: Buffer, at: number): void;

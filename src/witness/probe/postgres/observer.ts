@@ -8,7 +8,7 @@
 import { Engine, ObservedSession_Kind } from '../../../model/events.ts';
 import { peerAddress, serverEnd } from '../addresses.ts';
 import { ObservationRecord, type ParameterFields, SessionBytes } from '../event-writer.ts';
-import { MAX_SESSIONS, type Observer, type ObserverContext } from '../observer.ts';
+import { MAX_RECORDED_BYTES, MAX_SESSIONS, type Observer, type ObserverContext } from '../observer.ts';
 import { type ProcessFacts, processFacts } from '../processes.ts';
 import { fieldAt, FLAG, PG_TEXT_AT, RECORD, u16At, u32At, u64At } from '../records.ts';
 import { withoutQuotes } from '../redaction.ts';
@@ -311,8 +311,8 @@ export class PostgresObserver implements Observer {
     if (!suspended) record.durationUs = Math.max(0, record.atUs - record.startedUs);
     const [start, end] = this.#span(statement, text);
     const { text: shown, redacted } = dialects.postgres.redactSecrets(text, start, end);
-    record.sql = shown;
-    record.cut = total !== text.length;
+    record.sql = shown.length > MAX_RECORDED_BYTES ? shown.subarray(0, MAX_RECORDED_BYTES) : shown;
+    record.cut = total !== text.length || record.sql !== shown;
     record.sqlBytes = record.cut ? total : end - start;
     record.redacted = redacted;
     record.rows = COUNTED.has(statement.tag.split(' ', 1)[0] ?? '') ? statement.rows : 0;
