@@ -10,7 +10,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { message as m, RawClient } from '../conformance/postgres/raw-client.ts';
 import {
   type Access,
-  type ApiObject,
   type Dbwitness,
   isMissing,
   type PostgresServer,

@@ -19,6 +19,7 @@ import {
   waitFor,
 } from '../servers/index.ts';
 import { notIn } from '../simulation/chaos.ts';
+import { recordedForm } from '../simulation/chaos-postgres.ts';
 import { JournalFollower } from '../simulation/journal-statements.ts';
 import { LOG_SETTINGS, ServerLog } from '../simulation/server-log.ts';
 import { AuditedClient } from './support/audit.ts';
@@ -99,7 +100,7 @@ beforeAll(async () => {
   node = await startDbwitness({ dataDir, env: { DBW_DSN: dsn } });
   access = await node.grantAccess(server, { database: { username: WITNESSED, password: 'witnessed' } });
   serverLog = new ServerLog(server);
-  journal = new JournalFollower(join(dataDir, 'journal'));
+  journal = new JournalFollower(join(dataDir, 'journal'), recordedForm);
 });
 afterAll(async () => {
   await node?.stop();

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pgbench, pgbenchInit, type PgbenchOptions, startPostgres } from '../servers/index.ts';
 import type { ChaosField } from './chaos.ts';
+import type { RecordedForm } from './journal-statements.ts';
 import { LOG_SETTINGS, normalised, ServerLog } from './server-log.ts';
 
 const WITNESSED = 'witnessed';
@@ -30,16 +31,19 @@ export async function startPostgresField(): Promise<ChaosField> {
     flowing: async () => (await count("query <> ''")) >= 5,
     idle: async () => (await count('true')) === 0,
     statementsSince: () => log.statementsSince(WITNESSED),
-    recordedForm: ({ bind }, text) => ({
-      text: normalised(text),
-      parameters: parametersOf(Buffer.from(bind)),
-    }),
+    recordedForm,
     stop: async () => {
       await server.stop();
       rmSync(scripts, { recursive: true, force: true });
     },
   };
 }
+
+/** A recorded statement as PostgreSQL's log shows it. */
+export const recordedForm: RecordedForm = ({ bind }, text) => ({
+  text: normalised(text),
+  parameters: parametersOf(Buffer.from(bind)),
+});
 
 /** Several clients in every protocol mode, and pipelines. */
 function loadsOf(scripts: string): Omit<PgbenchOptions, 'seconds'>[] {
