@@ -56,6 +56,9 @@ export class PostgresObserver implements Observer {
   readonly #backends = new Map<number, Backend>();
   /** Processes that serve no client: the postmaster, its workers. */
   readonly #others = new Set<number>();
+  /** Seen at the last look for the first time. */
+  readonly #newcomers = new Set<number>();
+  #looked = false;
   readonly #record = new ObservationRecord();
 
   constructor(context: ObserverContext, binary: PostgresBinary) {
@@ -107,7 +110,14 @@ export class PostgresObserver implements Observer {
       else backend.missed = true;
     }
     for (const pid of this.#others) if (!alive.has(pid)) this.#others.delete(pid);
-    for (const pid of pids) if (!this.#backends.has(pid) && !this.#others.has(pid)) this.#meet(pid, true);
+    for (const pid of this.#newcomers) if (!alive.has(pid)) this.#newcomers.delete(pid);
+    for (const pid of pids) {
+      if (this.#backends.has(pid) || this.#others.has(pid)) continue;
+      // Whoever logs in just now says so itself before the next look. At the first look everybody was there before.
+      if (this.#looked && !this.#newcomers.delete(pid)) this.#newcomers.add(pid);
+      else this.#meet(pid, true);
+    }
+    this.#looked = true;
   }
 
   flush(): void {
@@ -120,8 +130,13 @@ export class PostgresObserver implements Observer {
   /** A log-in begins. */
   #begin(pid: number, data: Buffer, at: number): void {
     const before = this.#backends.get(pid);
-    if (before !== undefined) this.#end(pid, before, u64At(data, at + 16), 'the process id was used again');
     const startedUs = u64At(data, at + 184);
+    if (before !== undefined) {
+      // Met at the first look while it logged in: it is known already.
+      const { backendStartedUs } = before.session.facts;
+      if (before.open && startedUs !== 0 && backendStartedUs === startedUs + POSTGRES_EPOCH_US) return;
+      this.#end(pid, before, u64At(data, at + 16), 'the process id was used again');
+    }
     const facts = {
       database: fieldAt(data, at + 56, 64),
       user: fieldAt(data, at + 120, 64),
