@@ -40,6 +40,11 @@ export interface LexicalSettings {
    * the other way counts as well. Absent: the newest.
    */
   readonly serverVersion?: number;
+  /**
+   * The text is prepared. MySQL keeps its bytes and reads them again when a table of it has changed, as the session is
+   * set *then*: whatever `sqlMode` and `clientEncoding` say now, every other way of reading counts as well.
+   */
+  readonly prepared?: boolean;
 }
 
 export const defaultLexicalSettings: LexicalSettings = {

@@ -12,7 +12,7 @@ import { Facts, type MysqlClassification, unread } from './facts.ts';
 import { Judge, type JudgeContext } from './judge.ts';
 import { Lexer, type Reading, Token, versionedComments } from './lexer.ts';
 import { ShapeReader } from './shape.ts';
-import { charsetOf, type Flavour, quotingIndex, readingsOf } from './readings.ts';
+import { charsetOf, type Flavour, preparedSettings, quotingIndex, readingsOf } from './readings.ts';
 
 const CACHE_ENTRIES = 8192;
 const CACHE_BYTES = 8 * 1024 * 1024;
@@ -47,7 +47,8 @@ export class Classifier {
     this.#shape = new ShapeReader(Math.min(maxBytes, limits.maxInlineParseBytes));
   }
 
-  classify(text: Buffer, start: number, end: number, settings: LexicalSettings): MysqlClassification {
+  classify(text: Buffer, start: number, end: number, given: LexicalSettings): MysqlClassification {
+    const settings = given.prepared === true ? preparedSettings(given) : given;
     const length = end - start;
     const shape = this.#shape;
     // In hazardous character sets, half a character may look like the end of a string.
@@ -75,7 +76,8 @@ export class Classifier {
   }
 
   /** Keeps an answer that was found elsewhere (in a worker). */
-  keep(text: Buffer, settings: LexicalSettings, classification: MysqlClassification): void {
+  keep(text: Buffer, given: LexicalSettings, classification: MysqlClassification): void {
+    const settings = given.prepared === true ? preparedSettings(given) : given;
     const cache = this.#cacheFor(text, 0, text.length, settings);
     cache?.set(hashBytes(text, 0, text.length), text, 0, text.length, classification);
   }
@@ -184,7 +186,9 @@ export class Classifier {
     }
   }
 
-  #nested(sql: Buffer, settings: LexicalSettings, depth: number): Facts {
+  /** Of PREPARE and EXECUTE IMMEDIATE. */
+  #nested(sql: Buffer, outer: LexicalSettings, depth: number): Facts {
+    const settings = preparedSettings(outer);
     const facts = depth >= MAX_NESTING ? null : this.#judgeAll(sql, 0, sql.length, settings, depth + 1);
     if (facts !== null) return facts;
     const unknown = new Facts();

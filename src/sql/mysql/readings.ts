@@ -102,6 +102,17 @@ function quotingOf(sqlMode: string | null | undefined): Quoting | null {
   return ansi ? QUOTINGS[1] : QUOTINGS[0];
 }
 
+/** What holds for a text that a server may read again later, in a session that is set otherwise by then. */
+export function preparedSettings(settings: LexicalSettings): LexicalSettings {
+  const isHazardous = charsetKind(charsetOf(settings)) === 'hazardous';
+  return {
+    ...settings,
+    sqlMode: null,
+    clientEncoding: isHazardous ? '' : settings.clientEncoding,
+    prepared: false,
+  };
+}
+
 /** A number for how the mode quotes, 3 where it is not known. */
 export function quotingIndex(sqlMode: string | null | undefined): number {
   const quoting = quotingOf(sqlMode);
