@@ -2,8 +2,18 @@
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Engine, ObservedSession_Kind } from '../../src/model/events.ts';
+import { ElfFile } from '../../src/witness/probe/elf.ts';
 import { findBinaries } from '../../src/witness/probe/finder.ts';
-import { isMissing, type MysqlServer, startMariadb, startMysql, waitFor } from '../servers/index.ts';
+import { placeOf } from '../../src/witness/probe/inspected.ts';
+import {
+  isMissing,
+  LAUNCHER,
+  type MysqlServer,
+  startMariadb,
+  startMysql,
+  startProcess,
+  waitFor,
+} from '../servers/index.ts';
 import { cannotProbe, Recorder, type Seen } from './support.ts';
 
 const SERVERS = [
@@ -342,6 +352,41 @@ describe.each(SERVERS)('$name', ({ name, need, engine, start }) => {
     expect(mine).toEqual(Object.fromEntries(kinds.map((kind) => [kind, after[kind] - before[kind]])));
     expect(mine['insert']).toBe(1600);
   });
+
+  it.skipIf(skip)(
+    'prints the line form, for a function that is found and for one that is named by its offset',
+    async () => {
+      const binary = [...findBinaries(null).values()].find(({ pids }) => pids.includes(server.pid));
+      const path = binary?.path ?? '';
+      const elf = new ElfFile(path);
+      const symbol = [...elf.exported.keys()].find((each) => each.startsWith('_Z16dispatch_command')) ?? '';
+      const offset = placeOf(elf, symbol)?.fileOffset ?? 0;
+      elf.close();
+      for (const more of [[], ['--offset', `0x${offset.toString(16)}`]]) {
+        const running = startProcess(LAUNCHER, [
+          'probe',
+          'mysqld',
+          '-m',
+          path,
+          '--pid',
+          String(server.pid),
+          ...more,
+        ]);
+        try {
+          await waitFor('it to attach', () => running.stderr().includes('attached to'));
+          await early.query('SELECT 42');
+          await waitFor('the line', () => running.stdout().includes('SELECT 42'));
+          expect(running.stdout().trim().split('\n').at(-1)).toMatch(
+            new RegExp(
+              `^PID:${server.pid}, Comm:(?:mysqld|mariadbd), Time:\\d{13}, length:\\(9/9\\), return:DISPATCH_COMMAND_SUCCESS, Line:SELECT 42$`,
+            ),
+          );
+        } finally {
+          await running.stop();
+        }
+      }
+    },
+  );
 
   it.skipIf(skip)('lost nothing of all this', async () => {
     expect(recorder.bodies('gap')).toEqual([]);
