@@ -24,8 +24,8 @@ export interface CorpusEntry {
    * 'allow' the server's own read-only mode stops it (stored functions).
    */
   readonly wouldWrite: boolean;
-  /** Refused only where the session's sql_mode is not known, or may be another by the time the text is read. */
-  readonly byDoubtAlone?: true;
+  /** By these it is refused only where sql_mode is not known, or may be another by the time that the text is read. */
+  readonly byDoubtAlone?: readonly Control[];
 }
 
 /** Where INTO OUTFILE writes to; a test puts a folder's path in its place. */
@@ -410,7 +410,7 @@ const LEXING = [
     { wouldWrite: true },
   ),
   // Harmless with the default quoting only.
-  ...entries(47, 'refuse', ["SELECT '\\'; DELETE FROM t; -- '", 'SELECT "\\"; DELETE FROM t; -- "'], { byDoubtAlone: true }),
+  ...entries(47, 'refuse', ["SELECT '\\'; DELETE FROM t; -- '", 'SELECT "\\"; DELETE FROM t; -- "'], { byDoubtAlone: ['read_only'] }),
   ...entries(47, 'refuse', ["SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT '\\'; DELETE FROM t; -- '", "SET sql_mode = 'ANSI_QUOTES'; SELECT 'a' AS \"\\\"; DELETE FROM t; -- \""], { wouldWrite: true }),
   ...entries(
     48,
@@ -434,10 +434,10 @@ const LEXING = [
 /** What is left of it on an older server begins with no verb: not understood, so refused under any control. */
 const HALVES = [
   ...entries(45, 'refuse', ['/*!40000 DROP */ /*!40000 TABLE */ t'], { wouldWrite: true, alsoRefusedBy: BOTH }),
-  ...entries(48, 'refuse', ["PREPARE p FROM 'DEL\\ETE FROM t'"], { alsoRefusedBy: BOTH }),
+  ...entries(48, 'refuse', ["PREPARE p FROM 'DEL\\ETE FROM t'"], { alsoRefusedBy: BOTH, byDoubtAlone: BOTH }),
   ...entries(47, 'refuse', ["SELECT 'a\\' UNION SELECT LOAD_FILE(0x2f) -- '"], {
     alsoRefusedBy: COPY,
-    byDoubtAlone: true,
+    byDoubtAlone: ['read_only', 'block_copy'],
   }),
 ];
 

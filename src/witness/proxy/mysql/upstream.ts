@@ -231,8 +231,30 @@ async function finish(
   return { link, greeting, family, capabilities, connectionId: greeting.connectionId, ok, start };
 }
 
-/** MySQL has one or the other, by version; MariaDB from 11.1 on has both. */
-const READ_ONLY_VARIABLES = ['transaction_read_only', 'tx_read_only'];
+/**
+ * What the read-only mode is called, most likely names first. MySQL 5.7 renamed it and 8.0 dropped the old name; MariaDB
+ * from 11.1 on has both. Asking for one that does not exist leaves an error in the session's first SHOW WARNINGS.
+ */
+function readOnlyVariables({ family, serverVersion }: StartSettings): readonly (readonly string[])[] {
+  const [both, renamed] = family === 'mysql' ? [50_720, 80_003] : [110_100, Infinity];
+  if (serverVersion < both) return [['tx_read_only'], ['transaction_read_only']];
+  if (serverVersion >= renamed) return [['transaction_read_only'], ['tx_read_only']];
+  return [['transaction_read_only', 'tx_read_only']];
+}
+
+/** The variables of the first group that has any. */
+async function existing(
+  wire: PacketWire,
+  capabilities: Capabilities,
+  groups: readonly (readonly string[])[],
+): Promise<readonly string[]> {
+  for (const group of groups) {
+    const found: string[] = [];
+    for (const name of group) if (await hasVariable(wire, capabilities, name)) found.push(name);
+    if (found.length > 0) return found;
+  }
+  return [];
+}
 
 /** What the controls rely on: read-only transactions, and the server's reports of what changes. */
 async function setUp(
@@ -254,8 +276,7 @@ async function setUp(
       const names = new Set((tracked ?? '').split(',').map((name) => name.trim()));
       names.delete('');
       for (const name of ['sql_mode', 'character_set_client']) names.add(name);
-      for (const name of READ_ONLY_VARIABLES)
-        if (await hasVariable(wire, capabilities, name)) names.add(name);
+      for (const name of await existing(wire, capabilities, readOnlyVariables(plain))) names.add(name);
       statements.push(`SET SESSION session_track_system_variables = '${[...names].join(',')}'`);
     }
   }
