@@ -15,7 +15,7 @@ import {
 import { Command, commandName } from '../../../wire/mysql/protocol.ts';
 import { StatementKind } from '../recorder.ts';
 import type { WholeCommand } from './frontend.ts';
-import { Names, otherDatabase } from './names.ts';
+import { Names, otherDatabase, withoutDatabase } from './names.ts';
 import { CODES, refusal, type Refusal } from './refusal.ts';
 import { Request, RequestKind } from './requests.ts';
 import type { MysqlSession } from './session.ts';
@@ -65,9 +65,11 @@ export class Commands {
       case Command.FIELD_LIST:
         this.#fieldList(whole);
         break;
-      case Command.PROCESS_INFO:
-        this.#recorded(RequestKind.query, '/* COM_PROCESS_INFO */ SHOW PROCESSLIST', whole);
+      case Command.PROCESS_INFO: {
+        const why = this.#needsDatabase();
+        this.#recorded(RequestKind.query, '/* COM_PROCESS_INFO */ SHOW PROCESSLIST', whole, why);
         break;
+      }
       case Command.PROCESS_KILL:
         this.#kill(whole);
         break;
@@ -143,23 +145,27 @@ export class Commands {
     const text = `/* COM_INIT_DB */ USE \`${name.replaceAll('`', '``')}\``;
     const mapped = this.#names.database(name);
     if (mapped === null) {
-      this.#refuse(whole, text, otherDatabase(name, this.#s.permit.databaseName));
+      this.#refuse(whole, text, this.#needsDatabase() ?? otherDatabase(name, this.#s.permit.databaseName));
       return;
     }
     if (mapped === name) {
-      this.#recorded(RequestKind.ok, text, whole);
+      this.#recorded(RequestKind.ok, text, whole, this.#needsDatabase());
       return;
     }
     const writer = new ByteWriter(256);
     encodeTextCommand(writer, Command.INIT_DB, mapped);
-    this.#recorded(RequestKind.ok, text, whole, null, writer.copy());
+    this.#recorded(RequestKind.ok, text, whole, this.#needsDatabase(), writer.copy());
+  }
+
+  #needsDatabase(): Refusal | null {
+    return this.#s.connection.killsOnly === '' ? null : withoutDatabase(this.#s);
   }
 
   #fieldList(whole: WholeCommand): void {
     const { table, wildcard } = decodeFieldList(whole.payload, whole.start, whole.end);
     const like = wildcard === '' ? '' : ` LIKE '${wildcard.replaceAll("'", "''")}'`;
     const text = `/* COM_FIELD_LIST */ SHOW COLUMNS FROM \`${table.replaceAll('`', '``')}\`${like}`;
-    this.#recorded(RequestKind.fieldList, text, whole);
+    this.#recorded(RequestKind.fieldList, text, whole, this.#needsDatabase());
   }
 
   #kill(whole: WholeCommand): void {

@@ -47,7 +47,7 @@ export class MysqlEngine {
 
   constructor(context: MysqlContext, settings: MysqlLoginSettings, onError: (message: string) => void) {
     this.#context = context;
-    this.#logins = new Logins(context, settings);
+    this.#logins = new Logins(context, settings, this.#connections);
     this.#announcement = new Announcement(context.reactor, context.authority, () =>
       context.clock.monotonicUs(),
     );
@@ -139,9 +139,6 @@ export class MysqlEngine {
     const { link } = wire;
     const recorder = new SessionRecorder(context.journal, context.turn, newUidBytes(context.clock));
     const account = context.registry.ledger.join(permit);
-    connection.userUid = permit.userUid;
-    connection.serverUid = permit.upstream.serverUid;
-    connection.upstreamId = upstream.connectionId;
     let handedOver = false;
     const session: MysqlSession = new MysqlSession({
       context,
@@ -174,34 +171,12 @@ export class MysqlEngine {
         context.registry.remove(session);
       },
     });
+    connection.killsOnly = login.killsOnly;
+    this.#connections.opened(connection, permit, upstream.connectionId, () => session.queue.size > 0);
     context.registry.add(session);
     context.metrics.sessionsOpened.inc();
     session.joinTurn();
-    recorder.open({
-      witness: Witness.PROXY,
-      engine: upstream.family === 'mariadb' ? Engine.MARIADB : Engine.MYSQL,
-      serverUid: permit.upstream.serverUid,
-      backendId: String(upstream.connectionId),
-      backendStartedUs: context.turn.wallUs,
-      userUid: permit.userUid,
-      userName: permit.userName,
-      databaseUid: permit.databaseUid,
-      databaseName: permit.databaseName,
-      grantUid: permit.grantUid,
-      controls: permit.controls,
-      clientAddress: login.peer.address,
-      clientPort: login.peer.port,
-      tls: link.tls ? `${link.tls.version} ${link.tls.cipher}` : '',
-      authentication: login.authentication,
-      credentialUid: login.credentialUid,
-      applicationName: applicationName(login.wishes.attributes).slice(0, 256),
-      clientProtocol: '10',
-      parameters: Object.fromEntries(login.wishes.attributes),
-      continued: false,
-      openedUs: context.turn.wallUs,
-      parentSessionUid: parent ? uidToBytes(parent.uid) : NO_BYTES,
-      upstreamUser: permit.upstream.username,
-    });
+    recorder.open(openedEvent(login, upstream, context.turn.wallUs, parent));
     const greeting = loginOk(login, upstream);
     session.outcomeInTurn = true; // the greeting waits for the record of the session
     session.toClient.push(greeting, 0, greeting.length);
@@ -291,6 +266,42 @@ function labelled(login: Login): ClientWishes {
   const program = wishes.attributes.get('program_name');
   const label = program === undefined ? `${user}@dbwitness` : `${user}@dbwitness ${program}`;
   return { ...wishes, attributes: new Map([...wishes.attributes, ['program_name', label.slice(0, 512)]]) };
+}
+
+/** What the record of a session begins with. */
+function openedEvent(
+  login: Login,
+  upstream: UpstreamConnection,
+  nowUs: number,
+  parent: MysqlSession | null,
+): Parameters<SessionRecorder['open']>[0] {
+  const { permit } = login;
+  const { tls } = login.wire.link;
+  return {
+    witness: Witness.PROXY,
+    engine: upstream.family === 'mariadb' ? Engine.MARIADB : Engine.MYSQL,
+    serverUid: permit.upstream.serverUid,
+    backendId: String(upstream.connectionId),
+    backendStartedUs: nowUs,
+    userUid: permit.userUid,
+    userName: permit.userName,
+    databaseUid: permit.databaseUid,
+    databaseName: permit.databaseName,
+    grantUid: permit.grantUid,
+    controls: permit.controls,
+    clientAddress: login.peer.address,
+    clientPort: login.peer.port,
+    tls: tls ? `${tls.version} ${tls.cipher}` : '',
+    authentication: login.authentication,
+    credentialUid: login.credentialUid,
+    applicationName: applicationName(login.wishes.attributes).slice(0, 256),
+    clientProtocol: '10',
+    parameters: Object.fromEntries(login.wishes.attributes),
+    continued: false,
+    openedUs: nowUs,
+    parentSessionUid: parent ? uidToBytes(parent.uid) : NO_BYTES,
+    upstreamUser: permit.upstream.username,
+  };
 }
 
 /** The OK of the log-in: the server's own where the client can read it, else one that says the same. */

@@ -7,7 +7,8 @@
  */
 import { BlockList, isIPv6 } from 'node:net';
 import { AppError } from '../../../base/errors.ts';
-import type { LoginRefusal, Permit } from '../../../model/access.ts';
+import type { Uid } from '../../../base/ids.ts';
+import type { LoginRefusal, Permit, PermitResult } from '../../../model/access.ts';
 import type { Link, PeerAddress, ServerTlsOptions } from '../../../transport/link.ts';
 import { type ChangeUser, decodeChangeUser } from '../../../wire/mysql/commands.ts';
 import {
@@ -18,10 +19,11 @@ import {
 } from '../../../wire/mysql/handshake.ts';
 import { type Capabilities, Capability as C, clientAuthenticating } from '../../../wire/mysql/protocol.ts';
 import { parseProxyHeader } from '../../../wire/mysql/proxy-protocol.ts';
-import { CACHING_SHA2_PASSWORD, makeNonce } from '../../../wire/mysql/scramble.ts';
+import { CACHING_SHA2_PASSWORD, makeNonce, MYSQL_NATIVE_PASSWORD } from '../../../wire/mysql/scramble.ts';
 import { HandshakeReader } from '../handshake.ts';
 import type { Offer } from './announce.ts';
 import { authenticate, chooseMethod, type FirstResponse, type Proof, type RsaKey } from './client-auth.ts';
+import type { ConnectionIds } from './connections.ts';
 import type { MysqlContext } from './context.ts';
 import { PacketWire } from './packet-wire.ts';
 import { CODES } from './refusal.ts';
@@ -50,6 +52,8 @@ export interface Login {
   readonly authentication: 'password' | 'api_key';
   readonly wishes: ClientWishes;
   readonly nonce: Buffer;
+  /** Of KILL only, as no database was named; what to say to everything else. '' for any statement. */
+  readonly killsOnly: string;
 }
 
 /** A log-in that did not succeed: what to tell the client, what to tell the auditor. */
@@ -83,9 +87,11 @@ export interface LoginProgress {
 export class Logins {
   readonly #context: MysqlContext;
   readonly #settings: MysqlLoginSettings;
+  readonly #connections: ConnectionIds;
   readonly #balancers: BlockList;
 
-  constructor(context: MysqlContext, settings: MysqlLoginSettings) {
+  constructor(context: MysqlContext, settings: MysqlLoginSettings, connections: ConnectionIds) {
+    this.#connections = connections;
     this.#context = context;
     this.#settings = settings;
     this.#balancers = new BlockList();
@@ -108,9 +114,10 @@ export class Logins {
     const flags = (capabilities.flags | (tls ? C.SSL : 0)) >>> 0;
     const nonce = makeNonce();
     let wire = this.#wire(progress, new PacketWire(progress.link, clientAuthenticating));
+    // Clients of the other methods take the greeting's 20 bytes for a nonce of theirs; they are switched to them.
     const announced = this.#settings.methods.includes(CACHING_SHA2_PASSWORD)
       ? CACHING_SHA2_PASSWORD
-      : (this.#settings.methods[0] ?? CACHING_SHA2_PASSWORD);
+      : MYSQL_NATIVE_PASSWORD;
     wire.send((out, sequence) =>
       encodeHandshakeV10(
         out,
@@ -202,12 +209,7 @@ export class Logins {
         'no user name',
       );
     const proof = await this.#authenticate(progress, wire, user, database, first);
-    const result = await this.#context.authority.permit({
-      userUid: proof.userUid,
-      database,
-      engine: 'mysql',
-      credentialUid: proof.credentialUid,
-    });
+    const { permit: result, killsOnly } = await this.#permit(proof.userUid, database, proof.credentialUid);
     if (!result.ok) throw new LoginError(codeOf(result.refusal), result.message, result.refusal);
     return {
       wire,
@@ -218,7 +220,26 @@ export class Logins {
       authentication: proof.kind,
       wishes,
       nonce,
+      killsOnly,
     };
+  }
+
+  /**
+   * Command lines interrupt a statement over a second connection, which names no database. For a user with several, that
+   * is the one of a session of theirs, and nothing but KILL is passed on: nobody's statement may land where it was not sent.
+   */
+  async #permit(
+    userUid: Uid,
+    database: string,
+    credentialUid: Uid,
+  ): Promise<{ permit: PermitResult; killsOnly: string }> {
+    const { authority } = this.#context;
+    const permit = await authority.permit({ userUid, database, engine: 'mysql', credentialUid });
+    if (permit.ok || permit.refusal !== 'no_database') return { permit, killsOnly: '' };
+    const latest = this.#connections.latestDatabase(userUid);
+    if (latest === '') return { permit, killsOnly: '' };
+    const implied = await authority.permit({ userUid, database: latest, engine: 'mysql', credentialUid });
+    return implied.ok ? { permit: implied, killsOnly: permit.message } : { permit, killsOnly: '' };
   }
 
   async #authenticate(
@@ -240,12 +261,14 @@ export class Logins {
     const challenge = await authority.challenge({ user, database, engine: 'mysql', clientAddress });
     if (challenge.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, challenge.delayMs));
     const { methods, rsa } = this.#settings;
-    const proof = await authenticate(
-      { wire, authority, challenge, user, clientAddress, methods, rsa },
-      method,
-      first,
-    );
-    authority.proved({ user, clientAddress, credentialUid: proof?.credentialUid ?? null });
+    const parts = { wire, authority, challenge, user, clientAddress, methods, rsa };
+    let proof: Proof | null = null;
+    try {
+      proof = await authenticate(parts, method, first);
+    } finally {
+      // Leaving half way counts as well: the fast path tells whether a guess was right before the password is asked for.
+      authority.proved({ user, clientAddress, credentialUid: proof?.credentialUid ?? null });
+    }
     const userUid = proof?.userUid ?? challenge.userUid;
     if (!proof || userUid === null)
       throw new LoginError(

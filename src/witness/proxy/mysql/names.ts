@@ -2,7 +2,7 @@
  * Names and numbers that mean something else to the server than to the client: the database, which people know by its name
  * in dbwitness, and connection ids.
  */
-import { parseKill } from './kill.ts';
+import { GAP, MAX_PATTERN_CHARS, parseKill } from './kill.ts';
 import { CODES, refusal, type Refusal } from './refusal.ts';
 import type { MysqlSession } from './session.ts';
 
@@ -13,9 +13,8 @@ export interface Mapped {
 }
 
 const AS_IT_IS: Mapped = { why: null, instead: null };
-const COMMENT = String.raw`(?:\s|/\*[^!M][^]*?\*/|/\*\*/|(?:#|--[ \t])[^\n]*\n)`;
 const USE = new RegExp(
-  String.raw`^${COMMENT}*USE${COMMENT}*(?:\x60((?:[^\x60]|\x60\x60)+)\x60|"((?:[^"]|"")+)"|([^\s;\x60"'/#]+))${COMMENT}*$`,
+  String.raw`^${GAP}*USE${GAP}*(?:\x60((?:[^\x60]|\x60\x60)+)\x60|"((?:[^"]|"")+)"|([^\s;\x60"'/#]+))${GAP}*$`,
   'i',
 );
 
@@ -28,12 +27,17 @@ export class Names {
 
   /** USE: of the granted database only, by either of its names. */
   use(text: string): Mapped {
-    const match = USE.exec(text);
+    const match = text.length > MAX_PATTERN_CHARS ? null : USE.exec(text);
     if (!match) return refused(unclear('USE'));
-    const name = (match[1]?.replaceAll('``', '`') ?? match[2]?.replaceAll('""', '"') ?? match[3]).trim();
+    const name = match[1]?.replaceAll('``', '`') ?? match[2]?.replaceAll('""', '"') ?? match[3];
     const mapped = this.database(name);
     if (mapped === null) return refused(otherDatabase(name, this.#s.permit.databaseName));
     return mapped === name ? AS_IT_IS : { why: null, instead: `USE \`${mapped.replaceAll('`', '``')}\`` };
+  }
+
+  /** A statement that may be a USE or a KILL, but does not say so plainly. */
+  hidden(): Mapped {
+    return refused(unclear('KILL'));
   }
 
   /** The upstream's name of the granted database, if `name` is one of its names; else `null`. */
@@ -91,4 +95,9 @@ export function otherDatabase(name: string, granted: string): Refusal {
     `this session is for database "${granted}"; it cannot go to "${name.slice(0, 64)}"`,
     'Connect again with the name of the other database, if you have a grant for it',
   );
+}
+
+/** What is refused on a connection for KILL only. */
+export function withoutDatabase({ connection }: MysqlSession): Refusal {
+  return refusal(CODES.noDatabase, connection.killsOnly, 'Without one, only KILL is possible');
 }

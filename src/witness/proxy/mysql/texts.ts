@@ -10,8 +10,9 @@ import { Command } from '../../../wire/mysql/protocol.ts';
 import { StatementKind } from '../recorder.ts';
 import { withComment } from './comment.ts';
 import type { WholeCommand } from './frontend.ts';
-import { firstWord, FirstWord } from './first-word.ts';
-import { Names } from './names.ts';
+import { firstWord, FirstWord, mayBeginHidden } from './first-word.ts';
+import { isKill } from './kill.ts';
+import { Names, withoutDatabase } from './names.ts';
 import type { BoundParameters } from './records.ts';
 import { CODES, malformedRefusal, oversizedRefusal, refusal, type Refusal } from './refusal.ts';
 import { Request, RequestKind } from './requests.ts';
@@ -54,6 +55,10 @@ export class Texts {
     if (end - textStart > s.maxStatementBytes) {
       const why = oversizedRefusal(end - textStart, s.maxStatementBytes);
       this.#refuseQuery(whole, bytes, textStart, Math.min(end, textStart + 1024), why);
+      return;
+    }
+    if (s.connection.killsOnly !== '' && !isKill(bytes, textStart, end)) {
+      this.#refuseQuery(whole, bytes, textStart, end, withoutDatabase(s));
       return;
     }
     if (this.#waits(whole, bytes, textStart, end)) return;
@@ -126,8 +131,9 @@ export class Texts {
     if (spans.length === 0) statements.push(this.#announceText(bytes, textStart, whole.end, false));
     for (const span of spans) {
       const word = firstWord(bytes, span.start, span.end);
-      if (word === FirstWord.set) s.settings.passedSet(bytes, span.start, span.end);
-      else if (word === FirstWord.load) request.loads = loadText(bytes, span);
+      const isSet = word === FirstWord.set || word === FirstWord.setStatement;
+      s.settings.passed(bytes, span.start, span.end, isSet);
+      if (word === FirstWord.load) request.loads = loadText(bytes, span);
       statements.push(this.#announceText(bytes, span.start, span.end, this.#calls(bytes, span, word)));
     }
     request.statements = statements;
@@ -144,7 +150,7 @@ export class Texts {
 
   #calls(bytes: Buffer, span: StatementSpan, word: FirstWord): boolean {
     if (word === FirstWord.call) return true;
-    if (word !== FirstWord.hidden) return false;
+    if (word !== FirstWord.hidden && word !== FirstWord.setStatement) return false;
     const s = this.#s;
     return s.sql.classify(bytes, span.start, span.end, s.settings.lexical).verb === 'call';
   }
@@ -192,11 +198,14 @@ export class Texts {
   #special(bytes: Buffer, span: StatementSpan, alone: boolean): Verdict {
     const s = this.#s;
     const word = firstWord(bytes, span.start, span.end);
-    if (word !== FirstWord.use && word !== FirstWord.kill && word !== FirstWord.hidden) return PASS;
+    if (!mayLeave(word)) return PASS;
     const { verb } = s.sql.classify(bytes, span.start, span.end, s.settings.lexical);
     const use = word === FirstWord.use || verb === 'use';
     const kill = word === FirstWord.kill || verb === 'kill';
-    if (!use && !kill) return PASS;
+    if (!use && !kill)
+      return word === FirstWord.hidden && mayBeginHidden(bytes, span.start, span.end)
+        ? this.#names.hidden()
+        : PASS;
     const text = bytes.toString('utf8', span.start, span.end);
     const mapped = use ? this.#names.use(text) : this.#names.kill(text);
     if (mapped.why || mapped.instead === null || alone) return mapped;
@@ -234,9 +243,9 @@ export class Texts {
       this.#decideElsewhere(whole, start, [{ start, end }]);
       return;
     }
-    const general = s.gate.general();
+    const general = s.connection.killsOnly === '' ? s.gate.general() : withoutDatabase(s);
     const classification =
-      general === null && s.controlled ? s.sql.classify(bytes, start, end, s.settings.lexical) : null;
+      general === null && s.controlled ? s.sql.classify(bytes, start, end, s.settings.prepared) : null;
     this.#prepareDecided(
       whole,
       general ?? (classification && this.#judgePrepare(bytes, start, end, classification)),
@@ -255,7 +264,7 @@ export class Texts {
     const start = whole.start + 1;
     const { end } = whole;
     const word = firstWord(bytes, start, end);
-    const why = refused ?? s.statements.room() ?? this.#notPrepared(bytes, start, end, word);
+    const why = refused ?? s.statements.room(end - start) ?? this.#notPrepared(bytes, start, end, word);
     if (why) {
       this.#refusePrepare(whole, end, why);
       return;
@@ -277,9 +286,10 @@ export class Texts {
   /** What may not be prepared: KILL and USE are looked at when they run, and cannot be then. */
   #notPrepared(bytes: Buffer, start: number, end: number, word: FirstWord): Refusal | null {
     const s = this.#s;
-    if (word !== FirstWord.kill && word !== FirstWord.use && word !== FirstWord.hidden) return null;
+    if (!mayLeave(word)) return null;
     const { verb } = s.sql.classify(bytes, start, end, s.settings.lexical);
-    if (word === FirstWord.hidden && verb !== 'kill' && verb !== 'use') return null;
+    const plain = word === FirstWord.kill || word === FirstWord.use || verb === 'kill' || verb === 'use';
+    if (!plain && (word !== FirstWord.hidden || !mayBeginHidden(bytes, start, end))) return null;
     return refusal(CODES.notAllowed, 'KILL and USE cannot be prepared here', 'Send them as text');
   }
 
@@ -332,13 +342,15 @@ export class Texts {
     const moved = spans.map((span) => ({ start: span.start - shift, end: span.end - shift }));
     s.holdClient();
     // One classification of the whole: several statements in a text are merged into it.
+    const isQuery = whole.payload[whole.start] === Command.QUERY;
+    const settings = isQuery ? s.settings.lexical : s.settings.prepared;
     const judged = s.sql
-      .classifyLong(whole.payload, text.start, text.end, s.settings.lexical)
+      .classifyLong(whole.payload, text.start, text.end, settings)
       .then((classification) => {
         if (s.closing) return;
         s.joinTurn();
         const why = s.gate.decide(classification) ?? this.#untrackable(classification, whole.payload, text);
-        if (whole.payload[whole.start] === Command.QUERY) {
+        if (isQuery) {
           decodeQuery(whole.payload, whole.start, whole.end, s.upstreamCapabilities, this.#view);
           this.#decided(whole, moved, why);
         } else this.#prepareDecided(whole, s.gate.general() ?? why, classification);
@@ -349,6 +361,16 @@ export class Texts {
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** Statements that begin like this may be a USE or a KILL. */
+function mayLeave(word: FirstWord): boolean {
+  return (
+    word === FirstWord.use ||
+    word === FirstWord.kill ||
+    word === FirstWord.hidden ||
+    word === FirstWord.setStatement
+  );
+}
 
 /** The same command in memory of its own. */
 export function own(whole: WholeCommand): WholeCommand {
