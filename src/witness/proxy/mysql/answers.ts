@@ -36,7 +36,7 @@ import {
   ResultSetHeader,
 } from '../../../wire/mysql/resultset.ts';
 import { Outcome } from '../recorder.ts';
-import type { RowCapture } from './capture.ts';
+import type { RowCapture } from '../row-capture.ts';
 import { type InternalAnswer, type Request, RequestKind } from './requests.ts';
 import type { MysqlSession } from './session.ts';
 import type { InFlight } from './statement.ts';
@@ -58,7 +58,7 @@ export class Answers {
   readonly #deprecateEof: boolean;
   /** The client did not agree to session tracking, but the upstream does it for our sake. */
   readonly #stripState: boolean;
-  readonly #capture: RowCapture;
+  readonly #capture: RowCapture<InFlight>;
   readonly #beginRow: RowSink;
   readonly #ok = new OkView();
   readonly #header = new ResultSetHeader();
@@ -69,7 +69,7 @@ export class Answers {
   #columnCount = 0;
   #internalRow: (string | null)[] | null = null;
 
-  constructor(session: MysqlSession, capture: RowCapture, beginRow: RowSink) {
+  constructor(session: MysqlSession, capture: RowCapture<InFlight>, beginRow: RowSink) {
     this.#s = session;
     this.#capabilities = session.upstreamCapabilities;
     this.#deprecateEof = (this.#capabilities.flags & Capability.DEPRECATE_EOF) !== 0;

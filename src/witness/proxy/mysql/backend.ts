@@ -6,7 +6,7 @@ import { nextPacket, PacketCursor, skipRows } from '../../../wire/mysql/framing.
 import { HEADER_BYTES, MAX_PACKET_BYTES, upstreamRunning } from '../../../wire/mysql/protocol.ts';
 import { decodeErr, EOF, ERR } from '../../../wire/mysql/responses.ts';
 import { Answers } from './answers.ts';
-import { RowCapture } from './capture.ts';
+import { RowCapture } from '../row-capture.ts';
 import { type Request, RequestKind } from './requests.ts';
 import type { MysqlSession } from './session.ts';
 import type { InFlight } from './statement.ts';
@@ -18,7 +18,7 @@ const MAX_COLLECTED_BYTES = 64 * 1024 * 1024;
 export class Backend {
   readonly #s: MysqlSession;
   readonly #cursor = new PacketCursor();
-  readonly #capture: RowCapture;
+  readonly #capture: RowCapture<InFlight>;
   readonly #answers: Answers;
   /** Sequence id of the packet that comes. */
   #sequence = 1;

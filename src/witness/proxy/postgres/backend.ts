@@ -19,7 +19,7 @@ import { applyToNames, revertNames } from './names.ts';
 import { withoutSecrets } from './records.ts';
 import { errorResponse } from './refusal.ts';
 import { type Request, RequestKind } from './requests.ts';
-import { RowCapture } from './capture.ts';
+import { RowCapture } from '../row-capture.ts';
 import type { PgSession } from './session.ts';
 import type { InFlight } from './statement.ts';
 import { Outcome } from '../recorder.ts';
@@ -36,7 +36,7 @@ export class Backend {
   #flowType = 0;
   #collected: Buffer | null = null;
   #collectedBytes = 0;
-  readonly #capture: RowCapture;
+  readonly #capture: RowCapture<InFlight>;
 
   constructor(session: PgSession) {
     this.#s = session;

@@ -1,47 +1,56 @@
 /**
- * Result rows on their way into the journal. Rows that arrive whole are a range of the chunk, recorded without a copy when
- * the chunk ends or their statement does; a row longer than a chunk flows through and is collected beside, if it fits the
- * limits at all.
+ * Result rows on their way into the journal. Rows that arrive whole are a range of the chunk, recorded without a copy
+ * when the chunk ends or their statement does; a row longer than a chunk flows through and is collected beside, if it
+ * fits the limits at all.
  */
-import type { RecordingOptions } from '../../../model/access.ts';
-import { MAX_ROW_BYTES } from '../recorder.ts';
-import type { MysqlRecords } from './records.ts';
-import type { InFlight } from './statement.ts';
+import type { RecordingOptions } from '../../model/access.ts';
+import { MAX_ROW_BYTES } from './recorder.ts';
 
-export class RowCapture {
-  readonly #records: MysqlRecords;
+/** A statement in flight, as far as its rows are concerned. */
+export interface CapturedStatement {
+  recordedRows: number;
+  recordedBytes: number;
+  /** Rows of it are not recorded. */
+  truncated: boolean;
+}
+
+/** Where the rows go: an engine's records. */
+export interface RowRecords<S> {
+  /** Rows of a statement that is still running. */
+  rows(statement: S, rows: Buffer, start: number, end: number, count: number): void;
+  /** Rows of the statement whose outcome is being written. */
+  inlineRows(rows: Buffer, start: number, end: number, count: number): void;
+}
+
+export class RowCapture<S extends CapturedStatement> {
+  readonly #records: RowRecords<S>;
   readonly #recording: RecordingOptions;
   /** Rows of `#statement` that are not recorded yet: `#rows[#start, #end)`. */
-  #statement: InFlight | null = null;
+  #statement: S | null = null;
   #rows: Buffer | null = null;
   #start = 0;
   #end = 0;
   #count = 0;
   /** A long row in flow. */
   #long: Buffer | null = null;
-  #longOf: InFlight | null = null;
+  #longOf: S | null = null;
   #longBytes = 0;
 
-  constructor(records: MysqlRecords, recording: RecordingOptions) {
+  constructor(records: RowRecords<S>, recording: RecordingOptions) {
     this.#records = records;
     this.#recording = recording;
   }
 
-  /** Whether this many rows and bytes more may still be recorded of the statement. */
-  fits(statement: InFlight, rows: number, bytes: number): boolean {
+  /** Whether a row that would bring the statement's captured part to these totals may still be recorded. */
+  fits(statement: S, rows: number, bytes: number): boolean {
     return (
       statement.recordedRows + rows <= this.#recording.captureRows &&
       statement.recordedBytes + bytes <= this.#recording.captureBytes
     );
   }
 
-  /** How many more rows may be recorded of the statement. */
-  roomRows(statement: InFlight): number {
-    return this.#recording.captureRows - statement.recordedRows;
-  }
-
   /** Takes whole rows `bytes[start, end)`; borrowed until the chunk ends. */
-  take(statement: InFlight, bytes: Buffer, start: number, end: number, rows: number): void {
+  take(statement: S, bytes: Buffer, start: number, end: number, rows: number): void {
     if (this.#statement === statement && this.#rows === bytes && this.#end === start) {
       this.#end = end;
       this.#count += rows;
@@ -66,14 +75,19 @@ export class RowCapture {
   }
 
   /** Puts what was taken of this statement into its outcome; call between `finish` and the next event. */
-  intoOutcome(statement: InFlight): void {
+  intoOutcome(statement: S): void {
     if (this.#statement !== statement || !this.#rows) return;
     this.#statement = null;
     this.#records.inlineRows(this.#rows, this.#start, this.#end, this.#count);
   }
 
+  /** What is waiting belongs to another statement and must be recorded before this one's outcome. */
+  flushOthers(statement: S): void {
+    if (this.#statement !== statement) this.flush();
+  }
+
   /** A row of `totalBytes` of which `bytes[at, end)` is there. */
-  beginLong(statement: InFlight, bytes: Buffer, at: number, end: number, totalBytes: number): void {
+  beginLong(statement: S, bytes: Buffer, at: number, end: number, totalBytes: number): void {
     this.flush();
     if (statement.truncated || totalBytes > MAX_ROW_BYTES || !this.fits(statement, 1, totalBytes)) {
       statement.truncated = true;
