@@ -217,7 +217,11 @@ function judgeLiteral(judge: Judge, at: number): boolean {
   const { context, facts, head } = judge;
   const sql = literalBytes(context.text, head[at], context.escapes(head[at].kind));
   if (sql === null) return false;
-  facts.include(context.nested(sql));
+  const inner = context.nested(sql);
+  facts.include(inner);
+  // The engine decides on these by their text, and must see it.
+  if (inner.verb === 'kill' || inner.verb === 'use')
+    facts.flag('opaque', `${inner.verb.toUpperCase()} in a text that is prepared`);
   return true;
 }
 

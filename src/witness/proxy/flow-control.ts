@@ -11,6 +11,8 @@ export const PAUSE = {
   parsing: 4,
   /** Records wait for the journal. */
   journal: 8,
+  /** The client does not take the answers that we gave it ourselves. */
+  answers: 16,
 } as const;
 
 export class FlowControl {

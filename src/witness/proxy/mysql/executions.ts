@@ -28,7 +28,7 @@ import type { BoundParameters } from './records.ts';
 import { CODES, refusal, type Refusal } from './refusal.ts';
 import { Request, RequestKind } from './requests.ts';
 import type { MysqlSession } from './session.ts';
-import type { InFlight, Prepared, SentData } from './statement.ts';
+import { type InFlight, type Prepared, SentData } from './statement.ts';
 import { unknownStatement } from './statements.ts';
 import type { Texts } from './texts.ts';
 
@@ -95,9 +95,7 @@ export class Executions {
     const view = this.#view;
     const { longData } = prepared;
     const joined =
-      longData === null
-        ? null
-        : new Map([...longData].map(([index, sent]) => [index, Buffer.concat(sent.pieces)]));
+      longData === null ? null : new Map([...longData].map(([index, sent]) => [index, sent.bytes]));
     this.#bind.reset();
     writeBind(this.#bind, whole.payload, view, joined);
     let types = prepared.recordedTypes;
@@ -157,11 +155,12 @@ export class Executions {
     const statement = s.newInFlight(prepared.calls);
     statement.redacted = prepared.text.redacted;
     if (why) this.#refuse(whole, prepared, bound, statement, why, carriedTypes);
-    prepared.longData = null;
-    prepared.unrecordedBytes = 0;
+    s.statements.forgetLongData(prepared);
     if (why) return;
     s.records.announceExecution(statement, prepared, bound, s.status, null);
     s.account.statements++;
+    const { recorded } = prepared.text;
+    s.settings.passed(recorded, 0, recorded.length, false);
     const request = new Request(RequestKind.execute, s.turn.number, whole.answerSequence);
     request.prepared = prepared;
     request.statements = [statement];
@@ -236,8 +235,7 @@ export class Executions {
     const id = decodeId(whole.payload, whole.start, whole.end);
     const prepared = s.statements.find(id);
     if (prepared) {
-      prepared.longData = null;
-      prepared.unrecordedBytes = 0;
+      s.statements.forgetLongData(prepared);
       prepared.spoiled = false;
     }
     s.pass(
@@ -298,10 +296,15 @@ export class Executions {
       if (prepared) prepared.spoiled = true;
       return false;
     }
+    if (prepared.id >= 0 && view.parameter >= prepared.parameterCount) {
+      // The server keeps none of it, and answers the execution with an error; there is nothing to be recorded.
+      prepared.unrecordedBytes += end - view.dataStart;
+      return true;
+    }
     prepared.longData ??= new Map();
     let sent = prepared.longData.get(view.parameter);
     if (!sent) {
-      sent = { pieces: [], keptBytes: 0 };
+      sent = new SentData();
       prepared.longData.set(view.parameter, sent);
     }
     this.#sent = sent;
@@ -316,10 +319,12 @@ export class Executions {
     const sent = this.#sent;
     const prepared = this.#sentFor;
     if (!sent || !prepared || start >= end) return;
-    const room = Math.max(0, this.#s.maxBindBytes - sent.keptBytes);
+    // No more is recorded of an execution, so no more is kept, however many parameters and statements it is for.
+    const { statements, maxBindBytes } = this.#s;
+    const room = Math.max(0, maxBindBytes - statements.longDataBytes);
     const cut = Math.min(end, start + room);
-    if (cut > start) sent.pieces.push(Buffer.from(bytes.subarray(start, cut)));
-    sent.keptBytes += cut - start;
+    if (cut > start) sent.add(bytes, start, cut);
+    statements.longDataBytes += cut - start;
     prepared.unrecordedBytes += end - cut;
   }
 }

@@ -9,6 +9,8 @@ export const FirstWord = {
   load: 5,
   /** Within a versioned comment, or behind something we do not look through: ask the dialect. */
   hidden: 6,
+  /** MariaDB's SET STATEMENT … FOR another statement: ask the dialect which. */
+  setStatement: 7,
 } as const;
 export type FirstWord = (typeof FirstWord)[keyof typeof FirstWord];
 
@@ -30,52 +32,84 @@ const UPPER_M = 0x4d;
 const NEWLINE = 0x0a;
 
 export function firstWord(bytes: Buffer, start: number, end: number): FirstWord {
+  const at = wordStart(bytes, start, end);
+  return at < 0 ? (at === HIDDEN ? FirstWord.hidden : FirstWord.other) : wordAt(bytes, at, end);
+}
+
+const NONE = -1;
+const HIDDEN = -2;
+
+/** Where the first word begins; NONE, or HIDDEN. */
+function wordStart(bytes: Buffer, start: number, end: number): number {
   let at = start;
   for (;;) {
-    while (at < end && bytes[at] <= 0x20) at++;
-    if (at >= end) return FirstWord.other;
+    // In latin1 and its like, some of the upper half are white space; no statement begins with one of the others.
+    while (at < end && (bytes[at] <= 0x20 || bytes[at] >= 0x80)) at++;
+    if (at >= end) return NONE;
     const byte = bytes[at];
     if (byte === HASH || (byte === DASH && bytes[at + 1] === DASH)) {
-      const newline = bytes.indexOf(NEWLINE, at);
-      if (newline < 0 || newline >= end) return FirstWord.other;
-      at = newline + 1;
+      while (at < end && bytes[at] !== NEWLINE) at++;
+      if (at >= end) return NONE;
+      at++;
     } else if (byte === SLASH && bytes[at + 1] === STAR) {
       const third = bytes[at + 2];
-      if (third === BANG || third === UPPER_M) return FirstWord.hidden;
-      const close = bytes.indexOf('*/', at + 2);
-      if (close < 0 || close >= end) return FirstWord.hidden;
-      at = close + 2;
+      if (third === BANG || third === UPPER_M) return HIDDEN;
+      at += 2;
+      while (at + 1 < end && !(bytes[at] === STAR && bytes[at + 1] === SLASH)) at++;
+      if (at + 1 >= end) return HIDDEN;
+      at += 2;
     } else if (byte === OPEN) at++;
-    else return wordAt(bytes, at, end);
+    else return at;
   }
 }
 
 function wordAt(bytes: Buffer, at: number, end: number): FirstWord {
-  const first = bytes[at] | 0x20;
   for (const [word, value] of WORDS) {
-    if (word.charCodeAt(0) !== first) continue;
-    if (end - at >= word.length && matches(bytes, at, word)) {
-      const next = at + word.length;
-      // A comment may stand right behind it, or a quoted name.
-      return next === end || !isLetter(bytes[next]) ? value : FirstWord.other;
-    }
+    if (!matches(bytes, at, end, word)) continue;
+    // A comment may stand right behind it, or a quoted name.
+    const next = at + word.length;
+    if (next < end && isLetter(bytes[next])) return FirstWord.other;
+    return value === FirstWord.set && isSetStatement(bytes, next, end) ? FirstWord.setStatement : value;
   }
   // A word directly followed by a versioned comment is still a word of its own.
   return FirstWord.other;
 }
 
-function matches(bytes: Buffer, at: number, word: string): boolean {
-  for (let i = 1; i < word.length; i++) if ((bytes[at + i] | 0x20) !== word.charCodeAt(i)) return false;
+function isSetStatement(bytes: Buffer, at: number, end: number): boolean {
+  const next = wordStart(bytes, at, end);
+  return next === HIDDEN || (next >= 0 && matches(bytes, next, end, 'statement'));
+}
+
+/**
+ * Whether KILL or USE stands where a statement may begin, in any reading of a text that has versioned comments in front:
+ * behind the beginning or the end of a comment.
+ */
+export function mayBeginHidden(bytes: Buffer, start: number, end: number): boolean {
+  const text = bytes.toString('latin1', start, end);
+  for (const { index } of text.matchAll(/kill|use/gi)) {
+    let at = index;
+    let newLine = false;
+    while (at > 0 && isGap(text.charCodeAt(at - 1))) {
+      at--;
+      newLine ||= text.charCodeAt(at) === NEWLINE;
+    }
+    if (newLine || at === 0 || /(?:\*\/|\/\*M?!\d*)$/.test(text.slice(Math.max(0, at - 16), at))) return true;
+  }
+  return false;
+}
+
+function isGap(byte: number): boolean {
+  return byte <= 0x20 || byte >= 0x80 || byte === OPEN;
+}
+
+function matches(bytes: Buffer, at: number, end: number, word: string): boolean {
+  if (end - at < word.length) return false;
+  for (let i = 0; i < word.length; i++) if ((bytes[at + i] | 0x20) !== word.charCodeAt(i)) return false;
   return true;
 }
 
+/** Letters beyond ASCII are none here: they may be white space. */
 function isLetter(byte: number): boolean {
   const lower = byte | 0x20;
-  return (
-    (lower >= 0x61 && lower <= 0x7a) ||
-    (byte >= 0x30 && byte <= 0x39) ||
-    byte === 0x5f ||
-    byte === 0x24 ||
-    byte >= 0x80
-  );
+  return (lower >= 0x61 && lower <= 0x7a) || (byte >= 0x30 && byte <= 0x39) || byte === 0x5f || byte === 0x24;
 }

@@ -239,6 +239,7 @@ export class Frontend {
     s.recordRefused(kind, text, 0, text.length, why);
     if (command === Command.STMT_PREPARE) s.statements.refused();
     this.#collected.length = 0;
+    this.#whole.answerSequence = (cursor.sequence + 1) & 0xff;
     this.#flow = 'dropped';
     this.#flowing = Math.max(0, cursor.end - end);
     this.#continues = !cursor.last;

@@ -64,9 +64,9 @@ export class FileTransfer {
   }
 }
 
-/** Whether a text names the file: as it is, or with its escapes undone. */
+/** Whether a text names the file, as a whole literal: as it is, or with its escapes undone. */
 function names(text: string, file: string): boolean {
   if (file === '') return false;
-  if (text.includes(file)) return true;
-  return text.replaceAll(/\\(.)/gs, '$1').replaceAll("''", "'").includes(file);
+  const plain = text.replaceAll(/\\(.)/gs, '$1').replaceAll("''", "'");
+  return [text, plain].some((one) => one.includes(`'${file}'`) || one.includes(`"${file}"`));
 }

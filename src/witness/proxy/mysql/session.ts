@@ -182,7 +182,10 @@ export class MysqlSession implements ProxySession, HoldableSession {
           return end;
         }
       },
-      onDrain: () => this.flow.resumeUpstream(PAUSE.backlog),
+      onDrain: () => {
+        this.flow.resumeUpstream(PAUSE.backlog);
+        this.flow.resumeClient(PAUSE.answers);
+      },
       onEnd: () => {
         if (!this.closing) this.#ending.afterTurn(() => this.toUpstream.end());
       },
@@ -231,7 +234,11 @@ export class MysqlSession implements ProxySession, HoldableSession {
       this.toUpstream.send();
       this.toClient.send();
     } else this.#heldBack.endTurn(recorded);
-    if (this.#parts.client.backlogBytes > limits.maxBacklogBytes) this.flow.pauseUpstream(PAUSE.backlog);
+    if (this.#parts.client.backlogBytes > limits.maxBacklogBytes) {
+      this.flow.pauseUpstream(PAUSE.backlog);
+      // A client that sends without reading would pile up refusals, which no upstream holds back.
+      this.flow.pauseClient(PAUSE.answers);
+    }
     if (this.#parts.upstream.backlogBytes > limits.maxBacklogBytes) this.flow.pauseClient(PAUSE.backlog);
   }
 

@@ -29,9 +29,27 @@ export class PreparedText implements DeclarableText {
 }
 
 /** Data of one parameter, sent before the execution: what is recorded of them. */
-export interface SentData {
-  readonly pieces: Buffer[];
-  keptBytes: number;
+export class SentData {
+  #bytes = Buffer.alloc(0);
+  keptBytes = 0;
+
+  /** Keeps a copy. */
+  add(bytes: Buffer, start: number, end: number): void {
+    const length = this.keptBytes + end - start;
+    if (length > this.#bytes.length) {
+      // Pieces may be as small as a byte: none of them gets an object of its own.
+      const larger = Buffer.allocUnsafeSlow(Math.max(64, length, this.#bytes.length * 2));
+      this.#bytes.copy(larger, 0, 0, this.keptBytes);
+      this.#bytes = larger;
+    }
+    bytes.copy(this.#bytes, this.keptBytes, start, end);
+    this.keptBytes = length;
+  }
+
+  /** A view. */
+  get bytes(): Buffer {
+    return this.#bytes.subarray(0, this.keptBytes);
+  }
 }
 
 /** A prepared statement of the protocol. */

@@ -1,0 +1,202 @@
+/**
+ * Holes that a hostile client found in the front door for MySQL and MariaDB, so that they stay closed: other people's
+ * connections killed by statements that do not look like KILL, guessing that is not counted, texts and data that cost more
+ * than they should.
+ */
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ByteWriter } from '../../src/base/bytes.ts';
+import { encodeHandshakeResponse } from '../../src/wire/mysql/handshake.ts';
+import { cachingSha2Response } from '../../src/wire/mysql/scramble.ts';
+import { failureOf, packet, queryPayload, RawMysql, uint32 } from '../conformance/mysql/raw-client.ts';
+import {
+  type Access,
+  type Dbwitness,
+  isMissing,
+  type MysqlServer,
+  startDbwitness,
+  startMariadb,
+  startMysql,
+} from '../servers/index.ts';
+import { AuditedMysql } from './support/mysql-audit.ts';
+
+const LATIN1_SWEDISH_CI = 8;
+const FAST_AUTH_SUCCESS = 3;
+const PERFORM_FULL_AUTHENTICATION = 4;
+
+const FAMILIES = [
+  ['mariadb', 'mariadb', startMariadb],
+  ['mysql', 'mysql-9.7', () => startMysql({ version: '9.7' })],
+] as const;
+
+describe.each(FAMILIES)('%s behind its front door', (family, needed, start) => {
+  describe.skipIf(isMissing(needed))('attacked', () => {
+    let server: MysqlServer;
+    let node: Dbwitness;
+
+    beforeAll(async () => {
+      [server, node] = await Promise.all([start(), startDbwitness({ mysql: true })]);
+    });
+    afterAll(async () => {
+      await node?.stop();
+      await server?.stop();
+    });
+
+    /** A connection of somebody else, straight to the server, and the id by which it can be killed. */
+    async function victim(): Promise<{ raw: RawMysql; id: number }> {
+      const { host, port, password } = server;
+      const raw = await RawMysql.connect({ host, port, user: 'root', password, database: 'test' });
+      return { raw, id: Number((await raw.row('SELECT CONNECTION_ID()'))[0]) };
+    }
+
+    async function survives(
+      access: Access,
+      collation: number,
+      kill: (id: number, own: string) => Buffer,
+    ): Promise<void> {
+      const other = await victim();
+      const client = await RawMysql.connect(access, { collation });
+      const [own] = await client.row('SELECT CONNECTION_ID()');
+      const text = kill(other.id, own);
+      expect(await client.failure(text), text.toString('latin1')).toMatch(/^(1095|1227|1792|1064|1094) /);
+      expect(await other.raw.row('SELECT 1'), text.toString('latin1')).toEqual(['1']);
+      client.destroy();
+      other.raw.destroy();
+    }
+
+    it('54: KILL of others, behind comments, other white space, versions and SET STATEMENT', async () => {
+      const free = await node.grantAccess(server);
+      const limited = await node.grantAccess(server, { grant: { controls: ['read_only'] } });
+      for (const access of [free, limited]) {
+        await survives(access, 45, (id, own) => Buffer.from(`KILL /*a*/ ${id} -- */ ${own}`));
+        await survives(access, 45, (id, own) => Buffer.from(`KILL /**/ ${id} # */ ${own}`));
+        await survives(access, LATIN1_SWEDISH_CI, (id) => Buffer.from(`\xa0KILL ${id}`, 'latin1'));
+        await survives(access, LATIN1_SWEDISH_CI, (id) => Buffer.from(`KILL\xa0${id}`, 'latin1'));
+        await survives(access, 45, (id) => Buffer.from(`/*!50000 KILL */ ${id}`));
+        await survives(access, 45, (id) => Buffer.from(`/*!50000 */ /*!50000 KILL */ ${id}`));
+        await survives(access, 45, (id) => Buffer.from(`/*M!50000 KILL */ ${id}`));
+        await survives(access, 45, (id) => Buffer.from(`/*!999999 SELECT 1 -- */\nKILL ${id}`));
+        await survives(access, 45, (id) => Buffer.from(`SET STATEMENT lock_wait_timeout=10 FOR KILL ${id}`));
+        await survives(access, 45, (id) =>
+          Buffer.from(`SET/**/STATEMENT lock_wait_timeout=10 FOR/**/KILL ${id}`),
+        );
+      }
+    });
+
+    it('54: under controls, KILL and USE in a text that is prepared', async () => {
+      const access = await node.grantAccess(server, { grant: { controls: ['read_only'] } });
+      const other = await victim();
+      const client = await RawMysql.connect(access);
+      expect(await client.failure(`PREPARE k FROM 'KILL ${other.id}'`)).toMatch(/^1792 .*KILL/);
+      expect(await client.failure('EXECUTE k')).toMatch(/^(1792|1243) /);
+      if (family === 'mariadb')
+        expect(await client.failure(`EXECUTE IMMEDIATE 'KILL ${other.id}'`)).toMatch(/^1792 /);
+      expect(await other.raw.row('SELECT 1')).toEqual(['1']);
+      client.destroy();
+      other.raw.destroy();
+    });
+
+    it('53: USE of another database, behind comments and white space that only we would see', async () => {
+      const client = await RawMysql.connect(await node.grantAccess(server), { wanted: 0xff7f_ffff });
+      for (const text of ['USE /*a*/ mysql -- */ test', 'USE test\u00a0', 'USE ` test `'])
+        expect(await client.failure(text), text).toMatch(/^1044 /);
+      expect(await client.row('SELECT DATABASE()')).toEqual(['test']);
+      await client.quit();
+    });
+
+    it('a KILL among many comments costs others no time', async () => {
+      const access = await node.grantAccess(server);
+      const [client, other] = await Promise.all([RawMysql.connect(access), RawMysql.connect(access)]);
+      client.send(packet(queryPayload(client.capabilities, `KILL ${'/*aa*/'.repeat(60)}x`)));
+      // It was of the order of 2^60 steps.
+      expect(failureOf(await client.answer())).toMatch(/^1095 /);
+      expect(await other.row('SELECT 1')).toEqual(['1']);
+      client.destroy();
+      other.destroy();
+    });
+
+    /** One guess by the fast path; the connection ends before the password is asked for. */
+    async function guess(access: Access, password: string): Promise<number> {
+      const client = await RawMysql.open(access.host, access.port);
+      await client.greet();
+      client.agree({});
+      const writer = new ByteWriter(512);
+      const { authData, authPlugin } = client.greeting;
+      encodeHandshakeResponse(
+        writer,
+        {
+          capabilities: client.capabilities,
+          maxPacketBytes: 1 << 24,
+          collation: 45,
+          user: access.user,
+          authResponse: cachingSha2Response(password, authData),
+          database: access.database,
+          authPlugin,
+          attributes: new Map(),
+          zstdLevel: 0,
+        },
+        1,
+      );
+      client.send(writer.copy());
+      const { payload } = await client.packet();
+      client.destroy();
+      return payload[1];
+    }
+
+    it('40: guesses that leave before the password is asked for are counted', async () => {
+      const access = await node.grantAccess(server);
+      (await RawMysql.connect(access)).destroy();
+      expect(await guess(access, access.password)).toBe(FAST_AUTH_SUCCESS);
+      const began = performance.now();
+      for (let i = 0; i < 6; i++) expect(await guess(access, `guess ${i}`)).toBe(PERFORM_FULL_AUTHENTICATION);
+      // Three are free; the others wait 250, 500 and 1000 ms.
+      expect(performance.now() - began).toBeGreaterThan(1500);
+    });
+
+    it('42: a statement of seven packets of 16 MiB is refused, and the session goes on', async () => {
+      const client = await RawMysql.connect(await node.grantAccess(server));
+      const text = Buffer.alloc(0xff_ffff * 6 + 100, 0x78);
+      text.write("SELECT '");
+      expect(await client.failure(text)).toMatch(/^1153 /);
+      expect(await client.row('SELECT 1')).toEqual(['1']);
+      await client.quit();
+    });
+
+    it('49: long data are kept for the record up to its limit, for all parameters together', async () => {
+      const access = await node.grantAccess(server);
+      const client = await AuditedMysql.connect(node, access);
+      const { raw } = client;
+      const [head] = await raw.run(Buffer.from('\x16SELECT LENGTH(?), LENGTH(?)'), 'prepare');
+      const id = head.payload.subarray(1, 5);
+      const longData = (parameter: number, data: Buffer): Buffer =>
+        packet(Buffer.concat([Buffer.from([0x18]), id, Buffer.from([parameter, parameter >> 8]), data]));
+      const piece = Buffer.alloc(700_000, 0x61);
+      raw.send(longData(0, piece), longData(1, piece));
+      const execute = Buffer.concat([
+        Buffer.from([0x17]),
+        id,
+        Buffer.from([0]),
+        uint32(1),
+        (raw.capabilities.flags & 0x0800_0000) !== 0
+          ? Buffer.from([2, 0, 1, 0xfc, 0, 0, 0xfc, 0, 0])
+          : Buffer.from([0, 1, 0xfc, 0, 0xfc, 0]),
+      ]);
+      const before = memoryOf(node);
+      expect(failureOf(await raw.run(execute))).toBe('');
+      // 300 MB for parameters that there are not.
+      for (let i = 0; i < 430; i++) raw.send(longData(2 + i, piece));
+      expect(await raw.row('SELECT 1')).toEqual(['1']);
+      expect(memoryOf(node) - before).toBeLessThan(150);
+      const [statement] = await client.statements();
+      expect(statement.outcome).toBe('completed');
+    });
+  });
+});
+
+/** Megabytes of all processes of a node. */
+function memoryOf(node: Dbwitness): number {
+  let kilobytes = 0;
+  for (const pid of node.processes())
+    kilobytes += Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
+  return kilobytes / 1024;
+}
