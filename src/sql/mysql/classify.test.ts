@@ -201,6 +201,22 @@ describe('classify', () => {
     expect(flags(change, { ...utf8, sqlMode: '' })).toBe('copy serverFiles');
   });
 
+  it('what is prepared counts in every mode: the server may read it again in another', () => {
+    const utf8 = { ...defaultLexicalSettings, clientEncoding: 'utf8mb4' };
+    const text = "SELECT 'a\\' UNION SELECT LOAD_FILE(0x2f) -- '";
+    expect(flags(text, { ...utf8, sqlMode: '' })).toBe('');
+    expect(flags(text, { ...utf8, sqlMode: '', prepared: true })).toBe('copy serverFiles');
+    expect(flags(text, { ...utf8, sqlMode: '' })).toBe('');
+    const inner = `PREPARE p FROM '${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+    expect(flags(inner, { ...utf8, sqlMode: '' })).toBe('copy serverFiles');
+    const gbk = { ...utf8, clientEncoding: 'gbk', sqlMode: '' };
+    const halves = Buffer.from("SELECT '\xbf\\' AS x, ', LOAD_FILE(0x2f) -- '", 'latin1');
+    for (const dialect of [mysql, mariadb]) {
+      expect(dialect.classify(halves, 0, halves.length, gbk).parsed).toBe(true);
+      expect(dialect.classify(halves, 0, halves.length, { ...gbk, prepared: true }).parsed).toBe(false);
+    }
+  });
+
   it('reads multi-byte characters as the server does', () => {
     const sjis = { ...defaultLexicalSettings, clientEncoding: 'sjis' };
     // 0x95 0x5c is one character; its second half is no backslash.

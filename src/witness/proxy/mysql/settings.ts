@@ -29,9 +29,14 @@ export interface StartSettings {
 }
 
 const ASK = 'SELECT @@sql_mode, @@character_set_client';
-/** What a SET must contain to change a setting, however it is quoted. */
-const TOUCHES_MODE = /sql_mode|@/i;
-const TOUCHES_ENCODING = /names|char|@/i;
+/** What a SET must contain to change a setting, however it is quoted; what EXECUTE runs is not looked for. */
+const TOUCHES_MODE = /sql_mode|@|execute/i;
+const TOUCHES_ENCODING = /names|char|@|execute/i;
+/**
+ * Variables that are set for the time of one statement, SET STATEMENT … FOR and SET_VAR in a hint: servers report them as
+ * any change, or with the status of the answer, and not that they are as before.
+ */
+const FOR_A_WHILE = /statement|set_var|execute/i;
 const MAX_LOOK = 4096;
 const BITS = Status.NO_BACKSLASH_ESCAPES | Status.ANSI_QUOTES;
 
@@ -61,6 +66,11 @@ export class SessionSettings {
       sqlMode: this.#modeInDoubt ? null : this.#sqlMode,
       serverVersion: this.#start.serverVersion,
     };
+  }
+
+  /** For texts of statements to be prepared. */
+  get prepared(): LexicalSettings {
+    return { ...this.lexical, prepared: true };
   }
 
   // --- what the server reports ------------------------------------------------------------------------------------
@@ -141,14 +151,24 @@ export class SessionSettings {
 
   // --- what is not reported ---------------------------------------------------------------------------------------
 
-  /** A SET is passed on. */
-  passedSet(bytes: Buffer, start: number, end: number): void {
-    const { tracksMode, tracksEncoding } = this.#start;
-    if (tracksMode && tracksEncoding) return;
-    const text = bytes.toString('latin1', start, Math.min(end, start + MAX_LOOK));
+  /**
+   * A statement is passed on, or executed. Under controls any may set something: a SET in a versioned comment, one that
+   * was prepared. Without them only what is a SET at first sight is looked at.
+   */
+  passed(bytes: Buffer, start: number, end: number, isSet: boolean): void {
+    const { family, tracksMode, tracksEncoding } = this.#start;
+    const { controlled } = this.#s;
+    if (!controlled && (!isSet || (tracksMode && tracksEncoding))) return;
+    const cut = Math.min(end, start + MAX_LOOK);
+    const text = bytes.toString('latin1', start, cut);
+    const isLong = cut < end;
+    const forAWhile = controlled && (isLong || FOR_A_WHILE.test(text));
     // MariaDB says all that matters of sql_mode with every answer, MySQL half of it.
-    if (!tracksMode && this.#start.family === 'mysql') this.#modeInDoubt ||= TOUCHES_MODE.test(text);
-    if (!tracksEncoding) this.#encodingInDoubt ||= TOUCHES_ENCODING.test(text);
+    const mode = !tracksMode && family === 'mysql' && (isLong || TOUCHES_MODE.test(text));
+    const encoding = !tracksEncoding && (isLong || TOUCHES_ENCODING.test(text));
+    if (!forAWhile && !mode && !encoding) return;
+    this.#modeInDoubt ||= forAWhile || mode;
+    this.#encodingInDoubt ||= forAWhile || encoding;
     this.lexical = this.#lexical();
   }
 
