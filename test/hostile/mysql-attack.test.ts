@@ -193,6 +193,41 @@ describe.each(FAMILIES)('%s behind its front door', (family, needed, start) => {
   });
 });
 
+describe.skipIf(isMissing('mysql-9.7'))('57: query attributes whose end MySQL sees elsewhere', () => {
+  let server: MysqlServer;
+  let node: Dbwitness;
+
+  beforeAll(async () => {
+    [server, node] = await Promise.all([startMysql({ version: '9.7' }), startDbwitness({ mysql: true })]);
+  });
+  afterAll(async () => {
+    await node?.stop();
+    await server?.stop();
+  });
+
+  it('hide no statement in a comment of our reading', async () => {
+    const access = await node.grantAccess(server, { grant: { controls: ['read_only'] } });
+    const client = await AuditedMysql.connect(node, access);
+    const hidden = Buffer.from('SELECT 1 INTO @hidden');
+    for (const type of [0x0006, 0x0101, 0x0206]) {
+      // To us a comment up to the end of the line, to the server a value of 35 bytes with the statement behind it.
+      const attribute = Buffer.from([3, 1, 1, 0, 1, type & 0xff, type >> 8, 1, 0x61]);
+      const value = Buffer.from(`#${'x'.repeat(35)}`);
+      expect(
+        failureOf(await client.raw.run(Buffer.concat([attribute, value, hidden]))),
+        `type ${type}`,
+      ).toMatch(/^1835 HY000 .*attribute/);
+    }
+    const temporal = Buffer.concat([
+      Buffer.from([3, 1, 1, 0, 1, 12, 0, 1, 0x61, 0xfc, 1, 0]),
+      Buffer.alloc(300, 0x20),
+    ]);
+    expect(failureOf(await client.raw.run(Buffer.concat([temporal, hidden])))).toMatch(/^1835 /);
+    const statements = await client.statements();
+    expect(statements.map(({ outcome }) => outcome)).toEqual(['refused', 'refused', 'refused', 'refused']);
+  });
+});
+
 /** Megabytes of all processes of a node. */
 function memoryOf(node: Dbwitness): number {
   let kilobytes = 0;
