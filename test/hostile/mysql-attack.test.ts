@@ -208,15 +208,18 @@ describe.skipIf(isMissing('mysql-9.7'))('57: query attributes whose end MySQL se
   it('hide no statement in a comment of our reading', async () => {
     const access = await node.grantAccess(server, { grant: { controls: ['read_only'] } });
     const client = await AuditedMysql.connect(node, access);
-    const hidden = Buffer.from('SELECT 1 INTO @hidden');
-    for (const type of [0x0006, 0x0101, 0x0206]) {
-      // To us a comment up to the end of the line, to the server a value of 35 bytes with the statement behind it.
+    const hidden = Buffer.from('SET GLOBAL max_connect_errors = 4242');
+    // Behind its fixed length, to us a comment up to the end of the line; to the server the rest of a value of 35 bytes.
+    for (const [type, fixed] of [
+      [0x0006, ''],
+      [0x0101, '#'],
+      [0x000d, '#x'],
+      [0x0009, '#xxx'],
+    ] as const) {
       const attribute = Buffer.from([3, 1, 1, 0, 1, type & 0xff, type >> 8, 1, 0x61]);
-      const value = Buffer.from(`#${'x'.repeat(35)}`);
-      expect(
-        failureOf(await client.raw.run(Buffer.concat([attribute, value, hidden]))),
-        `type ${type}`,
-      ).toMatch(/^1835 HY000 .*attribute/);
+      const value = Buffer.from(`${fixed}#`.padEnd(36, 'x'));
+      const run = client.raw.run(Buffer.concat([attribute, value, hidden]));
+      expect(failureOf(await run), `type ${type}`).toMatch(/^1835 HY000 .*attribute/);
     }
     const temporal = Buffer.concat([
       Buffer.from([3, 1, 1, 0, 1, 12, 0, 1, 0x61, 0xfc, 1, 0]),
@@ -224,7 +227,8 @@ describe.skipIf(isMissing('mysql-9.7'))('57: query attributes whose end MySQL se
     ]);
     expect(failureOf(await client.raw.run(Buffer.concat([temporal, hidden])))).toMatch(/^1835 /);
     const statements = await client.statements();
-    expect(statements.map(({ outcome }) => outcome)).toEqual(['refused', 'refused', 'refused', 'refused']);
+    expect(statements.map(({ outcome }) => outcome)).toEqual(Array(5).fill('refused'));
+    expect(await server.query('SELECT @@global.max_connect_errors AS n')).not.toEqual([{ n: 4242 }]);
   });
 });
 
