@@ -419,7 +419,8 @@ function checkSecretText(field: string, text: string): string {
   return text;
 }
 
-function checkPem(field: string, text: string): string {
+function checkPem(field: string, given: string): string {
+  const text = given.replace(/\0+$/, ''); // MySQL writes one behind the key in its public_key.pem
   if (text !== '' && !/^\s*-----BEGIN [A-Z0-9 ]+-----/.test(text))
     throw invalid(field, 'must be PEM, beginning with "-----BEGIN"');
   return checkText(field, text, MAX_PEM_BYTES);

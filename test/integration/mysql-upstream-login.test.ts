@@ -13,6 +13,7 @@ import {
 } from '../servers/index.ts';
 
 const PASSWORD = 'pencil and é';
+const REFUSED = /refused the credentials stored for this database/;
 
 let node: Dbwitness;
 beforeAll(async () => {
@@ -59,6 +60,7 @@ describe.skipIf(isMissing('mysql-9.7'))('MySQL 9.7', () => {
         `CREATE USER ${method}@'%' IDENTIFIED WITH ${method} BY '${PASSWORD}'; GRANT ALL ON test.* TO ${method}@'%'`,
     );
     server = await startMysql({ tls: true, initSql: users.join(';') });
+    // As MySQL wrote it: with a NUL at its end.
     key = readFileSync(join(server.dataDir, 'public_key.pem'), 'utf8');
   });
   afterAll(() => server?.stop());
@@ -68,7 +70,7 @@ describe.skipIf(isMissing('mysql-9.7'))('MySQL 9.7', () => {
     expect(await through(server, method, { ssl_ca: key })).toBe(`${who} plain`);
     await fresh(method);
     const other = readFileSync(join(node.dataDir, 'tls', 'mysql-rsa.pub'), 'utf8');
-    expect(await through(server, method, { ssl_ca: other })).toMatch(/denied|1045/i);
+    expect(await through(server, method, { ssl_ca: other })).toMatch(REFUSED);
     // Then the server has it in its cache, or is asked again.
     expect(await through(server, method, { ssl_ca: key })).toBe(`${who} plain`);
     expect(await through(server, method, { ssl_ca: key })).toBe(`${who} plain`);
@@ -83,7 +85,7 @@ describe.skipIf(isMissing('mysql-9.7'))('MySQL 9.7', () => {
       { ssl_mode: 'require' },
       { ssl_mode: 'verify-ca', ssl_ca: server.certificate?.ca },
       { ssl_mode: 'verify-full', host: 'localhost', ssl_ca: server.certificate?.ca },
-      { ssl_mode: 'verify-ca', ssl_ca: `${server.certificate?.ca}\n${key}` },
+      { ssl_mode: 'verify-ca', ssl_ca: `${key.replace('\0', '')}\n${server.certificate?.ca}` },
     ]) {
       await fresh(method);
       expect(await through(server, method, database)).toBe(`${who} TLS`);
@@ -95,7 +97,7 @@ describe.skipIf(isMissing('mysql-9.7'))('MySQL 9.7', () => {
 
   it('a wrong password of the stored account is the administrator’s business', async () => {
     const refused = await through(server, methods[0], { ssl_mode: 'require', password: 'wrong' });
-    expect(refused).toMatch(/denied/i);
+    expect(refused).toMatch(REFUSED);
     expect(refused).not.toContain('wrong');
   });
 });
@@ -134,7 +136,7 @@ describe.each(['10.11', '11.8'] as const)('MariaDB %s', (version) => {
           expect(await through(server, user, {})).toBe(`${user}@% plain`);
           expect(await through(server, user, { ssl_mode: 'verify-ca', ssl_ca: ca })).toBe(`${user}@% TLS`);
           expect(await through(server, user, { host: server.socket })).toBe(`${user}@% plain`);
-          expect(await through(server, user, { password: 'wrong' })).toMatch(/denied/i);
+          expect(await through(server, user, { password: 'wrong' })).toMatch(REFUSED);
         }
       } finally {
         await server.stop();

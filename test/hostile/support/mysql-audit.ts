@@ -56,10 +56,15 @@ export class AuditedMysql {
 
   /** The statements of the oldest session of this name, which has ended or will, in order. */
   async recorded(): Promise<Recorded[]> {
-    const uid = await waitFor(`the end of ${this.name} in the index`, async () => {
-      const [session] = await this.sessions();
-      return session !== undefined && session['closed_at'] !== null ? session.uid : null;
-    });
+    const uid = await waitFor(
+      `the end of ${this.name} in the index`,
+      async () => {
+        const [session] = await this.sessions();
+        return session !== undefined && session['closed_at'] !== null ? session.uid : null;
+      },
+      // The index gives way to what else runs on the machine; asking costs what it gives way to.
+      { timeoutMs: 50_000, everyMs: 100 },
+    );
     const found: Recorded[] = [];
     for (let cursor: string | null = ''; cursor !== null; ) {
       const page: Page<Recorded> = await this.#node.api(
