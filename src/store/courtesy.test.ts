@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
-import { Courtesy, MAX_LAG_MS } from './courtesy.ts';
+import { Courtesy } from './courtesy.ts';
+
+const MAX_LAG_MS = 120_000;
 
 /** A machine of `cores` whose times are set by hand, in milliseconds. */
 class Machine {
@@ -34,7 +36,7 @@ class Machine {
 
 test('takes no pause while the machine has room', () => {
   const machine = new Machine(2);
-  const courtesy = new Courtesy(machine);
+  const courtesy = new Courtesy(MAX_LAG_MS, machine);
   machine.pass(110, 0);
   expect(courtesy.pauseMs(0)).toBe(0);
   machine.pass(0, 150); // nothing is idle, but only because of ourselves
@@ -43,7 +45,7 @@ test('takes no pause while the machine has room', () => {
 
 test('takes a small share of a core while others need the machine', () => {
   const machine = new Machine(2);
-  const courtesy = new Courtesy(machine);
+  const courtesy = new Courtesy(MAX_LAG_MS, machine);
   machine.pass(10, 20);
   expect(courtesy.pauseMs(0)).toBeCloseTo(20 * 24);
   machine.pass(10, 0);
@@ -52,9 +54,25 @@ test('takes a small share of a core while others need the machine', () => {
   expect(courtesy.pauseMs(0)).toBe(10_000); // bounded, so that a small backlog never waits for long
 });
 
+test('does not wait for what this process did while there was nothing to index', () => {
+  const machine = new Machine(2);
+  const courtesy = new Courtesy(MAX_LAG_MS, machine);
+  machine.pass(0, 90);
+  courtesy.begin();
+  machine.pass(10, 20);
+  expect(courtesy.pauseMs(0)).toBeCloseTo(20 * 24);
+});
+
 test('catches up at full speed once it is too far behind', () => {
   const machine = new Machine(2);
-  const courtesy = new Courtesy(machine);
+  const courtesy = new Courtesy(MAX_LAG_MS, machine);
   machine.pass(0, 20);
   expect(courtesy.pauseMs(MAX_LAG_MS)).toBe(0);
+});
+
+test('never pauses when it may not fall behind', () => {
+  const machine = new Machine(2);
+  const courtesy = new Courtesy(0, machine);
+  machine.pass(0, 20);
+  expect(courtesy.pauseMs(0)).toBe(0);
 });

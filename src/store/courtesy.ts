@@ -1,15 +1,13 @@
 /**
  * When the index gives way. Recording must keep up with the traffic; the index need not: it can be made from the journal
  * at any time. So while others use more than half of the machine, the indexer takes a small share of a core only, and
- * falls behind; when it is {@link MAX_LAG_MS} behind, it works as fast as it can, since search must not wait for ever.
+ * falls behind; when it is as far behind as it may be, it works as fast as it can, since search must not wait for ever.
  *
  * A low priority alone does not do it: where each session or service is a scheduling group of its own (autogroup,
  * cgroups), the kernel weighs groups first, and a thread that is alone in its group gets the group's whole share.
  */
 import { cpus } from 'node:os';
 
-/** An index further behind than this is caught up at full speed. */
-export const MAX_LAG_MS = 120_000;
 /** Share of one core that this process takes for it while others need the machine. */
 const SHARE = 0.04;
 const MAX_PAUSE_MS = 10_000;
@@ -50,20 +48,28 @@ export const systemSources: CourtesySources = {
 };
 
 export class Courtesy {
+  readonly #maxLagMs: number;
   readonly #sources: CourtesySources;
   #lookedAt: number;
   #machine: ProcessorTimes;
   #ownMs: number;
-  /** The same as of the last pause. */
+  /** The same as of the last pause, or of the beginning of the work. */
   #paidMs: number;
   #busy = false;
 
-  constructor(sources: CourtesySources = systemSources) {
+  /** @param maxLagMs an index further behind than this is caught up at full speed. */
+  constructor(maxLagMs: number, sources: CourtesySources = systemSources) {
+    this.#maxLagMs = maxLagMs;
     this.#sources = sources;
     this.#lookedAt = sources.now();
     this.#machine = sources.machine();
     this.#ownMs = sources.ownMs();
     this.#paidMs = this.#ownMs;
+  }
+
+  /** Work comes after there was none: what this process did meanwhile was for others, and is not waited for. */
+  begin(): void {
+    this.#paidMs = this.#sources.ownMs();
   }
 
   /**
@@ -76,7 +82,7 @@ export class Courtesy {
     const own = this.#sources.ownMs();
     const worked = own - this.#paidMs;
     this.#paidMs = own;
-    if (!this.#busy || lagMs >= MAX_LAG_MS) return 0;
+    if (!this.#busy || lagMs >= this.#maxLagMs) return 0;
     return Math.min(MAX_PAUSE_MS, worked * (1 / SHARE - 1));
   }
 

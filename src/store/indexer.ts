@@ -212,7 +212,10 @@ class Indexer {
       if (result === 'due') await this.#flush();
       else if (result !== 'written') {
         if (result.done === true) break;
-        if (this.#events.length === 0) firstAt = performance.now();
+        if (this.#events.length === 0) {
+          firstAt = performance.now();
+          if (this.#writing === null) this.#options.courtesy?.begin();
+        }
         this.#take(result.value, cursor);
         next = nextOf(blocks);
         if (this.#full()) await this.#flush();
