@@ -113,6 +113,7 @@ async function measure(name: string, store: Store, dir: string, nextSeq: number)
     module: new URL('../src/app/node/indexer-worker.ts', import.meta.url),
     store,
     journal: { dir, key: null },
+    maxLagMs: 0,
     journalName: 'bench',
     onStatus: (status) => {
       if (status.failure !== '') process.stderr.write(`${status.failure}\n`);

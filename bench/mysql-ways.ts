@@ -20,7 +20,7 @@ const SETTINGS = { innodb_buffer_pool_size: '512M' };
 export async function startMysqlField(): Promise<Field> {
   const server = await startMariadb({ version: '10.11', settings: SETTINGS });
   const haproxy = await startHaproxy(server);
-  const node = await startDbwitness({ mysql: true });
+  const node = await startDbwitness({ mysql: true, env: { DBW_INDEX_LAG_SECONDS: undefined } });
   const direct: Target = {
     host: server.host,
     port: server.port,

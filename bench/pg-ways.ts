@@ -31,7 +31,7 @@ export async function startPgField(scale: number): Promise<PgField> {
   const server = await startPostgres({ version: '15', settings: SETTINGS });
   const haproxy = await startHaproxy(server);
   const pgbouncer = await startPgbouncer(server);
-  const node = await startDbwitness();
+  const node = await startDbwitness({ env: { DBW_INDEX_LAG_SECONDS: undefined } });
   const direct: Target = {
     host: server.host,
     port: server.port,

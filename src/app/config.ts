@@ -57,6 +57,8 @@ export interface Config {
   readonly retentionDays: number | null;
   readonly cosignerUrl: string;
   readonly cosignerKey: string;
+  /** How far the index may fall behind while others need the machine, seconds; 0: it never gives way. */
+  readonly indexLagSeconds: number;
   readonly trustedProxies: readonly string[];
   /** For kernel probes of other hosts; `null`: off. */
   readonly listenProbe: ListenAddress | null;
@@ -171,6 +173,12 @@ export const SETTINGS: readonly SettingDoc[] = [
   { name: 'DBW_COSIGNER_KEY', default: '', meaning: 'its verifier key (vkey)' },
   { name: 'DBW_NODE', default: '(host name)', meaning: 'name of this node in the journal' },
   {
+    name: 'DBW_INDEX_LAG_SECONDS',
+    default: '120',
+    meaning:
+      'how far search may fall behind the journal while others need the processor; 0: it never gives way',
+  },
+  {
     name: 'DBW_REACTOR',
     default: 'auto',
     meaning: 'auto, epoll (Linux) or node: how the relay does its input and output',
@@ -233,6 +241,7 @@ export function readConfig(env: Env): Config {
     retentionDays: env['DBW_RETENTION_DAYS'] ? integer(env, 'DBW_RETENTION_DAYS', 0, 1, 36_500) : null,
     cosignerUrl: cosigner.url,
     cosignerKey: cosigner.key,
+    indexLagSeconds: integer(env, 'DBW_INDEX_LAG_SECONDS', 120, 0, 86_400),
     trustedProxies: list(env['DBW_TRUSTED_PROXIES']),
     listenProbe: env['DBW_LISTEN_PROBE'] ? address(env, 'DBW_LISTEN_PROBE', '') : null,
     probeCertFile: env['DBW_PROBE_CERT'] ?? '',

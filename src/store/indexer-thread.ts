@@ -35,6 +35,7 @@ interface ThreadData {
   readonly handle: StoreHandle;
   readonly journal: JournalLocation;
   readonly journalName: string;
+  readonly maxLagMs: number;
 }
 
 type ThreadMessage = IndexerStatus;
@@ -44,7 +45,7 @@ export async function serveIndexer(decoder: StatementDecoder): Promise<void> {
   const port = parentPort;
   assert(port !== null, 'the indexer is served from a worker thread');
   lowerThreadPriority(NICE);
-  const { handle, journal, journalName } = workerData as ThreadData;
+  const { handle, journal, journalName, maxLagMs } = workerData as ThreadData;
   const stop = new AbortController();
   port.once('message', () => stop.abort());
   const store = connectStore(handle);
@@ -57,7 +58,7 @@ export async function serveIndexer(decoder: StatementDecoder): Promise<void> {
       journalName,
       decoder,
       clock: systemClock,
-      courtesy: new Courtesy(),
+      courtesy: new Courtesy(maxLagMs),
       signal: stop.signal,
       onStatus: (status) => tell.changed(status),
     });
@@ -94,6 +95,8 @@ export interface IndexerThreadOptions {
   readonly store: Store;
   readonly journal: JournalLocation;
   readonly journalName: string;
+  /** How far the index may fall behind while others need the machine; 0: it never gives way. */
+  readonly maxLagMs: number;
   readonly onStatus?: (status: IndexerStatus) => void;
 }
 
@@ -118,7 +121,7 @@ const NOT_STARTED: IndexerStatus = {
 };
 
 export function startIndexer(options: IndexerThreadOptions): IndexerThread {
-  const { module, store, journal, journalName, onStatus } = options;
+  const { module, store, journal, journalName, maxLagMs, onStatus } = options;
   let status = NOT_STARTED;
   let worker: Worker | null = null;
   let restartMs = MIN_RESTART_MS;
@@ -132,7 +135,7 @@ export function startIndexer(options: IndexerThreadOptions): IndexerThread {
   const start = (): void => {
     const handle = store.share();
     const started = new Worker(module, {
-      workerData: { handle, journal, journalName } satisfies ThreadData,
+      workerData: { handle, journal, journalName, maxLagMs } satisfies ThreadData,
       transferList: transferOf(handle),
       name: 'dbwitness-indexer',
     });

@@ -267,6 +267,7 @@ describe.each([
         module: new URL('./store/index-worker.ts', import.meta.url),
         store,
         journal: { dir: folder, key },
+        maxLagMs: 0,
         journalName,
       });
       const uid = newUid(systemClock);

@@ -86,6 +86,7 @@ export class Dbwitness {
       DBW_LISTEN_ORA: '',
       DBW_ADMIN_PASSWORD: ADMIN_PASSWORD,
       DBW_LOG_LEVEL: 'warn',
+      DBW_INDEX_LAG_SECONDS: '0', // tests use the whole machine, and look at what they did at once
       ...options.env,
     };
     this.env = Object.fromEntries(

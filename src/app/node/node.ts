@@ -123,7 +123,11 @@ async function construct(
     import.meta.url,
   );
   const journal = { dir: paths.journal, key: journalKey };
-  const index = new NodeIndex({ module, store, journal, journalName: reader.origin }, reader, relay);
+  const index = new NodeIndex(
+    { module, store, journal, journalName: reader.origin, maxLagMs: config.indexLagSeconds * 1000 },
+    reader,
+    relay,
+  );
   started.push(() => index.stop());
   retainRegularly(config, relay, store, logger, started);
   const parts = { config, logger, store, access, relay, index, reader, journalKey, paths, started };
