@@ -7,6 +7,7 @@
  * at all. One span is then the whole text, whose classification merges everything it may be. A statement that no server
  * can parse (a quote that does not end) ends a reading: the server runs nothing from there on.
  */
+import { limits } from '../../base/limits.ts';
 import type { LexicalSettings } from '../dialect.ts';
 import type { StatementSpan } from '../../model/statement.ts';
 import { Boundaries } from './boundaries.ts';
@@ -40,6 +41,7 @@ export function split(
   const simple = onlyStatement(text, start, end);
   if (simple !== null) return [simple];
   const believed = pieces(text, start, end, flavour, believedReading(flavour, settings));
+  if (believed.spans.length > limits.maxStatementsPerQuery) return believed.spans;
   // Spans of one statement that is the whole text cannot be wrong about more than the text as a whole.
   if (believed.spans.length === 0 || !mayHoldReadings(text, start, end)) return believed.spans;
   const whole = [{ start, end }];
@@ -112,6 +114,9 @@ export function pieces(text: Buffer, start: number, end: number, flavour: Flavou
     }
     if (boundaries.ends(token, lexer)) {
       finish(lexer.tokenStart);
+      // More than anybody passes on: the rest, which may be long, changes nothing.
+      if (spans.length > limits.maxStatementsPerQuery)
+        return { spans, broken: false, obscure: true, changesReading };
       pieceStart = lexer.tokenEnd;
       lexer.nextStatement();
       continue;

@@ -77,7 +77,8 @@ const ATTRIBUTE_TYPE = 0x7fff;
  * MySQL 9.7 counts these, in front of a text, otherwise than their fixed lengths (measured for all types): it would take
  * another part of the packet for the statement than we do. No client sends them.
  */
-const UNCERTAIN_TYPES: ReadonlySet<number> = new Set([
+const UNCERTAIN_TYPES = new Uint8Array(256);
+for (const type of [
   ColumnType.NULL,
   ColumnType.INT24,
   ColumnType.YEAR,
@@ -88,19 +89,23 @@ const UNCERTAIN_TYPES: ReadonlySet<number> = new Set([
   ColumnType.TYPED_ARRAY,
   ColumnType.INVALID,
   ColumnType.BOOL,
-]);
+])
+  UNCERTAIN_TYPES[type] = 1;
 /** Nor is a date or time as long as a length that goes on in further bytes. */
 const MAX_TEMPORAL_BYTES = 0xfa;
 
-/** Passes over the value of one attribute of a query. */
+/** Passes over the value of one attribute of a query, or of one parameter where attributes may follow it. */
 export function skipAttribute(reader: PayloadReader, sent: number): void {
   const type = sent & ATTRIBUTE_TYPE;
   const isTemporal = valueBytes(type) === TEMPORAL_VALUE;
   if (
     type > 0xff ||
-    UNCERTAIN_TYPES.has(type) ||
+    UNCERTAIN_TYPES[type] === 1 ||
     (isTemporal && reader.bytes[reader.at] > MAX_TEMPORAL_BYTES)
   )
-    throw malformed(reader.message, `an attribute of type ${type}, of which it is not certain where it ends`);
+    throw malformed(
+      reader.message,
+      `an attribute or parameter of type ${type}, of which it is not certain where it ends`,
+    );
   skipValue(reader, type);
 }

@@ -241,7 +241,10 @@ export function decodeExecute(
   }
   view.valuesStart = reader.at;
   for (let i = 0; i < count; i++)
-    if (!isNull(bytes, view.bitmapStart, i) && !(longData?.has(i) ?? false)) skipValue(reader, view.types[i]);
+    if (!isNull(bytes, view.bitmapStart, i) && !(longData?.has(i) ?? false)) {
+      if (attributes) skipAttribute(reader, view.types[i]);
+      else skipValue(reader, view.types[i]);
+    }
   view.valuesEnd = reader.at;
   reader.release();
 }
