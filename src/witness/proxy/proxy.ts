@@ -81,11 +81,7 @@ export class Proxy {
         ),
     };
     const onError = (message: string): void => report('warn', message);
-    this.#postgres = new PgEngine(
-      { ...shared, sql: options.postgres.sql },
-      options.postgres.login,
-      onError,
-    );
+    this.#postgres = new PgEngine({ ...shared, sql: options.postgres.sql }, options.postgres.login, onError);
     this.#mysql = options.mysql
       ? new MysqlEngine({ ...shared, sql: options.mysql.sql }, options.mysql.login, onError)
       : null;
