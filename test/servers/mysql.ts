@@ -2,9 +2,12 @@
 import {
   chmodSync,
   chownSync,
+  closeSync,
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -161,10 +164,31 @@ async function initialise(binaries: MysqlBinaries, place: Place): Promise<void> 
     const sql = ['CREATE DATABASE mysql;', 'USE mysql;', 'SET @auth_root_socket=NULL;'];
     for (const script of [...scripts, ...last])
       sql.push(readFileSync(join(binaries.bootstrapDir, `${script}.sql`), 'utf8'));
-    execFileSync('mkdir', [dataDir]);
-    giveTo(identity, dataDir);
-    const options = ['--bootstrap', '--innodb-log-file-size=32M', '--log-error=' + place.logFile];
-    execFileSync(program, [...args, ...options], { ...as, input: sql.join('\n'), stdio: 'pipe' });
+    const options = ['--bootstrap', '--innodb-log-file-size=32M', `--log-error=${place.logFile}`];
+    bootstrap(place, sql.join('\n'), (stdin) =>
+      execFileSync(program, [...args, ...options], { ...as, stdio: [stdin, 'pipe', 'pipe'] }),
+    );
+  }
+}
+
+/** MariaDB's first start with its scripts; once more where the machine was too busy for it (asynchronous I/O runs out). */
+function bootstrap(place: Place, sql: string, start: (stdin: number) => void): void {
+  const file = join(place.home, 'bootstrap.sql');
+  writeFileSync(file, sql);
+  for (let attempt = 1; ; attempt++) {
+    mkdirSync(place.dataDir);
+    giveTo(place.identity, place.dataDir);
+    const stdin = openSync(file, 'r');
+    try {
+      start(stdin);
+      return;
+    } catch (error) {
+      const log = existsSync(place.logFile) ? readFileSync(place.logFile, 'utf8').slice(-4000) : '';
+      if (attempt === 2) throw new Error(`MariaDB's first start failed: ${log}`, { cause: error });
+      rmSync(place.dataDir, { recursive: true });
+    } finally {
+      closeSync(stdin);
+    }
   }
 }
 
