@@ -23,8 +23,17 @@ mkdirSync(join(out, 'bpf'));
 const clang = spawnSync(
   'clang',
   [
-    ...['-O2', '-g0', '-target', 'bpf', '-mcpu=v3', '-Wall', '-Werror', '-c'],
-    ...[join(root, 'bpf/probe.bpf.c'), '-o', join(out, 'bpf/probe.bpf.o')],
+    '-O2',
+    '-g0',
+    '-target',
+    'bpf',
+    '-mcpu=v3',
+    '-Wall',
+    '-Werror',
+    '-c',
+    join(root, 'bpf/probe.bpf.c'),
+    '-o',
+    join(out, 'bpf/probe.bpf.o'),
   ],
   { stdio: 'inherit' },
 );
