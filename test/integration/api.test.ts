@@ -246,7 +246,7 @@ describe('the document', () => {
   test('the page renders without any other host', async () => {
     const page = await bench.call('anonymous', 'GET', '/api/docs');
     expect(page.status).toBe(200);
-    expect(page.headers.get('content-security-policy')).toContain("default-src 'self'");
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'none'; script-src 'self'");
     expect(page.text).toContain('dbwitness API');
     const assets = Array.from(page.text.matchAll(/(?:src|href)="([^"]+)"/g), (match) => match[1]);
     expect(assets.length).toBeGreaterThan(4);
