@@ -104,10 +104,16 @@ describe.each(SERVERS)('%s', (need, controls) => {
     const isRefused = (entry: CorpusEntry, control: Control): boolean =>
       control === 'read_only' ? entry.decision === 'refuse' : entry.alsoRefusedBy.includes(control);
 
-    async function open(where: RawTarget, name: string, control: Control | null): Promise<RawMysql> {
+    /** @param like whose capabilities are wanted: what dbwitness offers depends on the servers it has met so far. */
+    async function open(
+      where: RawTarget,
+      name: string,
+      control: Control | null,
+      like?: RawMysql,
+    ): Promise<RawMysql> {
       const session = await RawMysql.connect(where, {
-        wanted: target.wanted,
-        mariadb: target.mariadb,
+        wanted: like?.capabilities.flags ?? target.wanted,
+        mariadb: like?.capabilities.mariadb ?? target.mariadb,
         attributes: { program_name: name },
       });
       if (control === 'read_only') await session.query('SET SESSION TRANSACTION READ ONLY');
@@ -221,8 +227,9 @@ describe.each(SERVERS)('%s', (need, controls) => {
           await Promise.all(
             chunk.map(async (entry) => {
               const name = `allowed ${done++}`;
-              const ours = await transcript(await open(target.accessOf(control), name, null), entry);
-              const theirs = await transcript(await open(target.direct, name, control), entry);
+              const session = await open(target.accessOf(control), name, null);
+              const ours = await transcript(session, entry);
+              const theirs = await transcript(await open(target.direct, name, control, session), entry);
               if (ours.lines.join('\n') !== theirs.lines.join('\n'))
                 wrong.push(`${entry.sql}: ${JSON.stringify(ours.lines)} for ${JSON.stringify(theirs.lines)}`);
             }),
