@@ -10,8 +10,6 @@ export default defineConfig({
     // Servers start within seconds; a loaded two-core machine may need some more.
     testTimeout: 60_000,
     hookTimeout: 120_000,
-    // Hundreds of real servers and clients on a shared machine: once more in CI, and the report says so.
-    retry: process.env['CI'] === 'true' ? 1 : 0,
     restoreMocks: true,
     passWithNoTests: false,
   },
