@@ -123,8 +123,7 @@ async function cost(program: string, serverPid: number, target: PgTarget): Promi
       `${fixed(loss, 1)} %`,
       `${fixed(added, 2)} µs`,
     ]);
-    if (name.includes('select-only') && name.includes('saturated'))
-      bar(`server CPU added per statement, ${name}`, added, 3, 'µs');
+    bar(`server CPU added per statement, ${name}`, added, 3, 'µs');
     if (name.includes('5,000')) bar('TPS lost at 5,000 statements/s', loss, 2, '%');
   }
   console.log(table(['load', 'TPS without', 'TPS with', 'TPS lost', 'server CPU added per statement'], rows));

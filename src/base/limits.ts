@@ -48,7 +48,7 @@ export const limits = {
   /** Records kept in memory while the journal cannot be written; after that they are counted into a gap. */
   maxUnwrittenBytes: 16 * MiB,
   /** Time between fsyncs in `batch` durability. */
-  batchSyncMs: 10,
+  batchSyncMs: 5,
   /** Time between signed checkpoints while the journal grows. It bounds the not yet signed tail. */
   checkpointMs: 1_000,
   /** How long a result waits for a failing journal before its session ends. */
