@@ -147,9 +147,14 @@ describe.skipIf(isMissing('postgres'))('the recorder', () => {
       const inTransaction = await AuditedClient.connect(node, access);
       await inTransaction.exchange(m.query('BEGIN'), m.query('CREATE TEMP TABLE mine (a int)'));
       const load = await Load.start(access, 4, 2_000);
+      // Who has a statement running when the disk fills waits for its answer. Those who come later are refused.
+      const later = await Load.connect(access, 2);
       await waitFor('the load to run', () => load.count.done > 100);
       sizeOfJournalDisk(4);
-      await waitFor('the disk to be full', () => (load.count.failures.get('53100') ?? 0) > 20);
+      await waitFor('the disk to be full', async () => (await readiness()).body.includes('no space left'));
+      later.begin(2_000);
+      await waitFor('refusals', () => (later.count.failures.get('53100') ?? 0) > 20);
+      expect(later.count.done).toBe(0);
       const { done } = load.count;
 
       const [error, ready] = await idle.exchange(m.query('SELECT 1'));
@@ -180,8 +185,12 @@ describe.skipIf(isMissing('postgres'))('the recorder', () => {
       await waitFor('statements to run again', () => load.count.done > done + 100);
       expect(await idle.exchange(m.query('SELECT 1'))).toContain('C SELECT 1');
       expect(await inTransaction.exchange(m.query('ROLLBACK'), m.query('SELECT 2'))).toContain('C SELECT 1');
+      await waitFor('the refused to be served', () => later.count.done > 20);
       await load.stop();
-      expect([load.count.lost, [...load.count.failures.keys()]]).toEqual([0, ['53100']]);
+      await later.stop();
+      expect([later.count.lost, [...later.count.failures.keys()]]).toEqual([0, ['53100']]);
+      expect(load.count.lost).toBe(0);
+      expect([...load.count.failures.keys()].filter((code) => code !== '53100')).toEqual([]);
       const records = await idle.statements();
       expect(records.filter((one) => one.outcome === 'completed')).toHaveLength(1);
       await inTransaction.raw.end();

@@ -32,7 +32,7 @@ export interface HoldableSession {
   readonly outcomeInTurn: boolean;
   /** What goes upstream in this turn cannot be taken back: it began, or ends, in the middle of a message. */
   readonly midMessage: boolean;
-  /** Takes this turn's statements back and answers them with refusals; what needs no record may stay. */
+  /** Takes what this turn announced back, if it did, and answers it with refusals; what needs no record may stay. */
   takeBack(): void;
   joinTurn(): void;
   end(reason: EndReason, message: string): void;
@@ -80,7 +80,7 @@ export class HeldBackTurns {
     const s = this.#s;
     const waits = this.#waiting || this.#gates > 0;
     if (!waits && !this.#beganMidMessage && !s.midMessage) {
-      if (s.announcedInTurn) s.takeBack();
+      s.takeBack();
       s.toUpstream.send();
     } else if (s.toUpstream.queuedBytes > 0) this.#wait();
     if (s.toClient.queuedBytes > 0) {

@@ -19,6 +19,13 @@ export class Load {
 
   /** @param statementBytes about the length of each statement. */
   static async start(access: Access, clients: number, statementBytes: number): Promise<Load> {
+    const load = await Load.connect(access, clients);
+    load.begin(statementBytes);
+    return load;
+  }
+
+  /** People who are there and have not begun. */
+  static async connect(access: Access, clients: number): Promise<Load> {
     const load = new Load();
     for (let i = 0; i < clients; i++) {
       const client = new pg.Client({ ...access });
@@ -28,8 +35,11 @@ export class Load {
       await client.connect();
       load.#clients.push(client);
     }
-    load.#loops.push(...load.#clients.map(async (client, i) => load.#run(client, i, statementBytes)));
     return load;
+  }
+
+  begin(statementBytes: number): void {
+    this.#loops.push(...this.#clients.map(async (client, i) => this.#run(client, i, statementBytes)));
   }
 
   async #run(client: pg.Client, id: number, statementBytes: number): Promise<void> {

@@ -167,7 +167,7 @@ export class Answers {
       return;
     }
     if (first === LOCAL_INFILE) {
-      s.fileAskedFor(head, bytes, at, next);
+      s.file.askedFor(head, bytes, at, next);
       return;
     }
     this.#resultSet(head, bytes, at, next);

@@ -83,7 +83,7 @@ export class Backend {
     this.#capture.flush();
     s.recorder.settle();
     if (s.closing) at = end;
-    s.countOut(at - start);
+    s.traffic.countOut(at - start);
     return at;
   }
 

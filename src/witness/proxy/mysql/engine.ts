@@ -153,7 +153,7 @@ export class MysqlEngine {
       start: upstream.start,
       connection,
       connections: this.#connections,
-      killUpstream: () => this.#kill(permit, upstream.connectionId),
+      cancelUpstream: () => this.#kill(permit, upstream.connectionId),
       changeUser: (payload) => {
         if (link.closed) {
           this.#connections.release(connection);

@@ -130,7 +130,7 @@ export class Frontend {
     // A client that pipelines more than we hold is not read until answers come (back-pressure).
     if (s.queue.size > limits.maxPipelinedRequests) s.flow.pauseClient(PAUSE.pipeline);
     if (s.closing && !s.detached) at = end;
-    s.countIn(at - start);
+    s.traffic.countIn(at - start);
     return at;
   }
 

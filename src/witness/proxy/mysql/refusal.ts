@@ -3,7 +3,9 @@
  * one, so an ERR packet of ours in the command's place leaves order, transaction and connection as they were.
  */
 import { ByteWriter } from '../../../base/bytes.ts';
+import { isAppError } from '../../../base/errors.ts';
 import { encodeErr } from '../../../wire/mysql/responses.ts';
+import type { EndKind } from '../ending.ts';
 
 export interface Refusal {
   readonly errno: number;
@@ -61,6 +63,22 @@ export function oversizedRefusal(bytes: number, maxBytes: number): Refusal {
 
 export function malformedRefusal(message: string): Refusal {
   return refusal(CODES.malformed, message);
+}
+
+const END_CODES = {
+  grant_ended: CODES.killed,
+  quota: CODES.quota,
+  killed: CODES.killed,
+  shutdown: CODES.shutdown,
+  journal: CODES.journal,
+  internal: CODES.internal,
+} as const;
+
+/** What a session ends with. @param error of the client's protocol, or ours. */
+export function refusalAtEnd(kind: EndKind, message: string, error: unknown): Refusal {
+  if (kind !== 'protocol') return refusal(END_CODES[kind], message);
+  if (!isAppError(error)) return refusal(CODES.internal, message);
+  return refusal(error.code === 'WIRE_SEQUENCE_OUT_OF_ORDER' ? CODES.outOfOrder : CODES.malformed, message);
 }
 
 /** Longer messages are cut by clients. */

@@ -17,20 +17,27 @@ import { type Capabilities, MariadbCapability } from '../../../wire/mysql/protoc
 import type { ErrPacket, OkView } from '../../../wire/mysql/responses.ts';
 import type { GrantAccount } from '../ledger.ts';
 import { Fifo } from '../fifo.ts';
+import { type EndableSession, type EndKind, guarded, SessionEnding } from '../ending.ts';
 import { FlowControl, PAUSE } from '../flow-control.ts';
 import { type HoldableSession, HeldBackTurns } from '../held-back.ts';
 import { Outbox } from '../outbox.ts';
-import { CloseReason, MAX_BIND_BYTES, type SessionRecorder, StatementKind } from '../recorder.ts';
+import {
+  type CloseReason,
+  MAX_BIND_BYTES,
+  Outcome,
+  type SessionRecorder,
+  StatementKind,
+} from '../recorder.ts';
 import type { EndReason, ProxySession } from '../registry.ts';
+import { Traffic } from '../traffic.ts';
 import { Backend } from './backend.ts';
 import type { MysqlContext } from './context.ts';
 import type { Connection, ConnectionIds } from './connections.ts';
 import { FileTransfer } from './infile.ts';
-import { Ending } from './ending.ts';
 import { Frontend, type WholeCommand } from './frontend.ts';
 import { Gate } from './gate.ts';
 import { MysqlRecords } from './records.ts';
-import { errPacket, journalRefusal, type Refusal } from './refusal.ts';
+import { errPacket, journalRefusal, type Refusal, refusalAtEnd } from './refusal.ts';
 import { type InternalAnswer, Request, RequestKind } from './requests.ts';
 import { SessionSettings, type StartSettings } from './settings.ts';
 import { InFlight, type Prepared } from './statement.ts';
@@ -51,14 +58,14 @@ export interface MysqlSessionParts {
   readonly connection: Connection;
   readonly connections: ConnectionIds;
   /** Ends what runs upstream, over a connection of its own. */
-  readonly killUpstream: () => void;
+  readonly cancelUpstream: () => void;
   /** COM_CHANGE_USER: the client link is free for another log-in. */
   readonly changeUser: (payload: Buffer) => void;
   /** Called once when both sides are done with. */
   readonly onClosed: () => void;
 }
 
-export class MysqlSession implements ProxySession, HoldableSession {
+export class MysqlSession implements ProxySession, HoldableSession, EndableSession<Refusal> {
   readonly permit: Permit;
   readonly account: GrantAccount;
   readonly context: MysqlContext;
@@ -94,12 +101,11 @@ export class MysqlSession implements ProxySession, HoldableSession {
   detached = false;
   announcedInTurn = false;
   outcomeInTurn = false;
-  bytesIn = 0;
-  bytesOut = 0;
+  readonly traffic: Traffic;
   readonly #frontend: Frontend;
   readonly #backend: Backend;
   readonly #heldBack: HeldBackTurns;
-  readonly #ending: Ending;
+  readonly #ending: SessionEnding<Refusal>;
   readonly #parts: MysqlSessionParts;
   readonly #whenIdle: (() => void)[] = [];
   #joinedTurn = 0;
@@ -125,6 +131,7 @@ export class MysqlSession implements ProxySession, HoldableSession {
     this.connections = parts.connections;
     this.status = parts.start.status;
     this.sql = context.sql[parts.start.family];
+    this.traffic = new Traffic(parts.account, context.metrics, (message) => this.end('quota', message));
     this.toClient = new Outbox(parts.client);
     this.toUpstream = new Outbox(parts.upstream);
     this.gate = new Gate(permit, parts.account, context.journal, context.turn);
@@ -134,7 +141,8 @@ export class MysqlSession implements ProxySession, HoldableSession {
     this.#frontend = new Frontend(this);
     this.#backend = new Backend(this);
     this.#heldBack = new HeldBackTurns(this);
-    this.#ending = new Ending(this, parts, this.#heldBack);
+    const onInternalError = context.onInternalError.bind(context);
+    this.#ending = new SessionEnding(this, { ...parts, onInternalError }, this.#heldBack);
     parts.client.handler = this.#clientHandler();
     parts.upstream.handler = this.#upstreamHandler();
   }
@@ -167,21 +175,21 @@ export class MysqlSession implements ProxySession, HoldableSession {
     return this.#frontend.midMessage;
   }
 
+  get awaitsAnswers(): boolean {
+    return this.queue.size > 0;
+  }
+
+  get answersPartly(): boolean {
+    return this.#backend.midMessage;
+  }
+
   get backend(): Backend {
     return this.#backend;
   }
 
   #clientHandler(): LinkHandler {
     return {
-      onBytes: (bytes, start, end) => {
-        if (this.closing) return end;
-        try {
-          return this.#frontend.onBytes(bytes, start, end);
-        } catch (error) {
-          this.fail(error);
-          return end;
-        }
-      },
+      onBytes: guarded(this, this.#frontend),
       onDrain: () => {
         this.flow.resumeUpstream(PAUSE.backlog);
         this.flow.resumeClient(PAUSE.answers);
@@ -189,30 +197,16 @@ export class MysqlSession implements ProxySession, HoldableSession {
       onEnd: () => {
         if (!this.closing) this.#ending.afterTurn(() => this.toUpstream.end());
       },
-      onClose: () =>
-        this.#ending.linkClosed(this.#parts.upstream, CloseReason.CLIENT_LOST, 'the client went away'),
+      onClose: () => this.#ending.clientClosed(),
     };
   }
 
   #upstreamHandler(): LinkHandler {
     return {
-      onBytes: (bytes, start, end) => {
-        if (this.closing) return end;
-        try {
-          return this.#backend.onBytes(bytes, start, end);
-        } catch (error) {
-          this.fail(error);
-          return end;
-        }
-      },
+      onBytes: guarded(this, this.#backend),
       onDrain: () => this.flow.resumeClient(PAUSE.backlog),
       onEnd: () => this.#ending.upstreamEnded(),
-      onClose: () =>
-        this.#ending.linkClosed(
-          this.#parts.client,
-          CloseReason.UPSTREAM_LOST,
-          'the server closed the connection',
-        ),
+      onClose: () => this.#ending.upstreamClosed(),
     };
   }
 
@@ -248,6 +242,7 @@ export class MysqlSession implements ProxySession, HoldableSession {
 
   /** The journal failed: what was announced in this turn is refused; what needs no record goes out all the same. */
   takeBack(): void {
+    if (!this.announcedInTurn) return;
     const why = journalRefusal(this.journal.status.failure);
     const { queue, turn } = this;
     let count = 0;
@@ -441,42 +436,41 @@ export class MysqlSession implements ProxySession, HoldableSession {
     this.settings.note(status, ok, bytes);
   }
 
-  /** The server asks for a file of the client's. */
-  fileAskedFor(head: Request, bytes: Buffer, at: number, next: number): void {
-    this.file.askedFor(head, bytes, at, next);
-  }
-
-  // --- bytes ------------------------------------------------------------------------------------------------------
-
-  countIn(bytes: number): void {
-    this.bytesIn += bytes;
-    this.context.metrics.bytesIn.inc(bytes);
-    this.account.bytes += bytes;
-    if (this.account.bytes > this.account.maxBytes) this.#quotaEnds();
-  }
-
-  countOut(bytes: number): void {
-    this.bytesOut += bytes;
-    this.context.metrics.bytesOut.inc(bytes);
-    this.account.bytes += bytes;
-    if (this.account.bytes > this.account.maxBytes) this.#quotaEnds();
-  }
-
-  #quotaEnds(): void {
-    this.end(
-      'quota',
-      `your grant allows ${this.account.maxBytes} bytes, and they are used up; ask for a new grant`,
-    );
-  }
-
   // --- the end ----------------------------------------------------------------------------------------------------
 
+  /** COM_QUIT. */
   clientQuit(bytes: Buffer, at: number, next: number): void {
-    this.#ending.clientQuit(bytes, at, next);
+    this.#ending.clientQuits();
+    this.toUpstream.push(bytes, at, next);
+    this.#ending.afterTurn(() => this.toUpstream.end());
   }
 
+  /** COM_CHANGE_USER, with nothing in flight: this session is over, and the client link goes to the next one. */
   changeUser(payload: Buffer): void {
-    this.#ending.changeUser(payload);
+    this.#ending.clientQuits('COM_CHANGE_USER');
+    this.detached = true;
+    this.closing = true;
+    this.#ending.finalize();
+    this.toUpstream.push(QUIT, 0, QUIT.length);
+    this.#ending.afterTurn(() => {
+      this.toUpstream.end();
+      this.#parts.changeUser(payload);
+    });
+  }
+
+  refusalAtEnd(kind: EndKind, message: string, error?: unknown): Refusal {
+    return refusalAtEnd(kind, message, error);
+  }
+
+  farewell(why: Refusal): Buffer {
+    // An idle client takes it as the answer to its next command.
+    return errPacket(why, this.queue.size > 0 ? this.#backend.nextSequence : 1);
+  }
+
+  recordUnanswered(): void {
+    for (let i = 0; i < this.queue.size; i++)
+      for (const statement of this.queue.at(i).statements ?? [])
+        if (!statement.finished) this.records.finishUnanswered(statement, Outcome.UNKNOWN);
   }
 
   end(reason: EndReason, message: string): void {
@@ -497,3 +491,5 @@ export class MysqlSession implements ProxySession, HoldableSession {
 }
 
 const EMPTY = Buffer.alloc(0);
+/** COM_QUIT. */
+const QUIT = Buffer.from([1, 0, 0, 0, 1]);

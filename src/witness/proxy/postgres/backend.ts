@@ -72,7 +72,7 @@ export class Backend {
     }
     this.#settle();
     if (s.closing) at = end;
-    s.countOut(at - start);
+    s.traffic.countOut(at - start);
     return at;
   }
 

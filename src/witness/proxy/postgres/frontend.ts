@@ -102,7 +102,7 @@ export class Frontend {
     if (s.queue.size > limits.maxPipelinedRequests) s.flow.pauseClient(PAUSE.pipeline);
     this.#keepPortals();
     if (s.closing) at = end;
-    s.countIn(at - start);
+    s.traffic.countIn(at - start);
     return at;
   }
 

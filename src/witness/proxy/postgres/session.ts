@@ -14,20 +14,21 @@ import type { StatementSpan } from '../../../model/statement.ts';
 import type { Permit } from '../../../model/access.ts';
 import type { Link, LinkHandler } from '../../../transport/link.ts';
 import { limits } from '../../../base/limits.ts';
-import { isAppError, messageOf } from '../../../base/errors.ts';
 import { decodeParameterStatus } from '../../../wire/postgres/backend.ts';
 import type { LexicalSettings } from '../../../sql/dialect.ts';
+import { type EndableSession, type EndKind, guarded, SessionEnding } from '../ending.ts';
+import { type HoldableSession, HeldBackTurns } from '../held-back.ts';
 import { type GrantAccount } from '../ledger.ts';
 import { Outbox } from '../outbox.ts';
 import { CloseReason, MAX_BIND_BYTES, Outcome, type SessionRecorder, StatementKind } from '../recorder.ts';
 import type { EndReason, ProxySession } from '../registry.ts';
+import { Traffic } from '../traffic.ts';
 import { Backend } from './backend.ts';
 import { CopyState } from './copy.ts';
 import type { PgContext } from './context.ts';
 import { FlowControl, PAUSE } from '../flow-control.ts';
 import { Frontend } from './frontend.ts';
-import { Gate } from './gate.ts';
-import { HeldBack } from './held-back.ts';
+import { Gate, journalRefusal } from './gate.ts';
 import { LexicalKnowledge } from './lexical.ts';
 import { NameView } from './names.ts';
 import { PgRecords } from './records.ts';
@@ -35,15 +36,8 @@ import { errorResponse, refusal, type Refusal, SQLSTATE } from './refusal.ts';
 import { Request, RequestKind, RequestQueue } from './requests.ts';
 import { SkippedRequests } from './skipped.ts';
 import { InFlight, type Portal, StatementText } from './statement.ts';
+import { takeBack } from './take-back.ts';
 import { XidProbe } from './xid.ts';
-
-const END_REASONS: Record<EndReason, CloseReason> = {
-  grant_ended: CloseReason.GRANT_ENDED,
-  quota: CloseReason.QUOTA,
-  killed: CloseReason.KILLED,
-  shutdown: CloseReason.SHUTDOWN,
-  journal: CloseReason.INTERNAL,
-};
 
 export interface PgSessionParts {
   readonly context: PgContext;
@@ -61,7 +55,7 @@ export interface PgSessionParts {
   readonly onClosed: () => void;
 }
 
-export class PgSession implements ProxySession {
+export class PgSession implements ProxySession, HoldableSession, EndableSession<Refusal> {
   readonly permit: Permit;
   readonly account: GrantAccount;
   readonly records: PgRecords;
@@ -98,16 +92,14 @@ export class PgSession implements ProxySession {
   outcomeInTurn = false;
   readonly #frontend: Frontend;
   readonly #backend: Backend;
-  readonly #heldBack: HeldBack;
+  readonly #heldBack: HeldBackTurns;
+  readonly #ending: SessionEnding<Refusal>;
+  /** COM_CHANGE_USER has no counterpart here. */
+  readonly detached = false;
+  readonly traffic: Traffic;
   readonly #parts: PgSessionParts;
   #joinedTurn = 0;
   #nextOrdinal = 1;
-  #bytesIn = 0;
-  #bytesOut = 0;
-  #closeReason: CloseReason = CloseReason.CLIENT_LOST;
-  #closeDetail = '';
-  #finalized = false;
-  #openLinks = 2;
 
   constructor(parts: PgSessionParts) {
     const { context, permit } = parts;
@@ -127,6 +119,7 @@ export class PgSession implements ProxySession {
       clientEncoding: parts.clientEncoding,
     };
     this.lexicalKnowledge = new LexicalKnowledge(this.queue);
+    this.traffic = new Traffic(parts.account, context.metrics, (message) => this.end('quota', message));
     this.toClient = new Outbox(parts.client);
     this.toUpstream = new Outbox(parts.upstream);
     this.xid = new XidProbe(this);
@@ -136,7 +129,9 @@ export class PgSession implements ProxySession {
     this.flow = new FlowControl(parts.client, parts.upstream);
     this.#frontend = new Frontend(this);
     this.#backend = new Backend(this);
-    this.#heldBack = new HeldBack(this);
+    this.#heldBack = new HeldBackTurns(this);
+    const onInternalError = context.onInternalError.bind(context);
+    this.#ending = new SessionEnding(this, { ...parts, onInternalError }, this.#heldBack);
     parts.client.handler = this.#clientHandler();
     parts.upstream.handler = this.#upstreamHandler();
   }
@@ -165,40 +160,43 @@ export class PgSession implements ProxySession {
     return this.#frontend;
   }
 
+  get clock(): PgContext['clock'] {
+    return this.context.clock;
+  }
+
+  get journal(): PgContext['journal'] {
+    return this.context.journal;
+  }
+
+  get midMessage(): boolean {
+    return this.#frontend.midMessage;
+  }
+
+  get awaitsAnswers(): boolean {
+    return this.queue.size > 0;
+  }
+
+  get answersPartly(): boolean {
+    return this.#backend.midMessage;
+  }
+
   #clientHandler(): LinkHandler {
     return {
-      onBytes: (bytes, start, end) => {
-        if (this.closing) return end;
-        try {
-          return this.#frontend.onBytes(bytes, start, end);
-        } catch (error) {
-          this.fail(error);
-          return end;
-        }
-      },
+      onBytes: guarded(this, this.#frontend),
       onDrain: () => this.flow.resumeUpstream(PAUSE.backlog),
       onEnd: () => {
-        if (!this.closing) this.#afterTurn(() => this.toUpstream.end());
+        if (!this.closing) this.#ending.afterTurn(() => this.toUpstream.end());
       },
-      onClose: () => this.#linkClosed(this.#parts.upstream, CloseReason.CLIENT_LOST, 'the client went away'),
+      onClose: () => this.#ending.clientClosed(),
     };
   }
 
   #upstreamHandler(): LinkHandler {
     return {
-      onBytes: (bytes, start, end) => {
-        if (this.closing) return end;
-        try {
-          return this.#backend.onBytes(bytes, start, end);
-        } catch (error) {
-          this.fail(error);
-          return end;
-        }
-      },
+      onBytes: guarded(this, this.#backend),
       onDrain: () => this.flow.resumeClient(PAUSE.backlog),
-      onEnd: () => this.#upstreamEnded(),
-      onClose: () =>
-        this.#linkClosed(this.#parts.client, CloseReason.UPSTREAM_LOST, 'the server closed the connection'),
+      onEnd: () => this.#ending.upstreamEnded(),
+      onClose: () => this.#ending.upstreamClosed(),
     };
   }
 
@@ -226,6 +224,10 @@ export class PgSession implements ProxySession {
 
   tick(): void {
     this.#heldBack.tick();
+  }
+
+  takeBack(): void {
+    if (this.announcedInTurn || this.copy.inTurn) takeBack(this, journalRefusal(this.journal.status.failure));
   }
 
   // --- reading and not reading ------------------------------------------------------------------------------------
@@ -369,7 +371,7 @@ export class PgSession implements ProxySession {
       value === 'off' &&
       this.permit.controls.includes('read_only')
     )
-      this.#endWith(
+      this.#ending.endWith(
         CloseReason.READ_ONLY_LOST,
         refusal(
           SQLSTATE.readOnly,
@@ -379,119 +381,39 @@ export class PgSession implements ProxySession {
       );
   }
 
-  // --- bytes ------------------------------------------------------------------------------------------------------
-
-  countIn(bytes: number): void {
-    this.#bytesIn += bytes;
-    this.context.metrics.bytesIn.inc(bytes);
-    this.account.bytes += bytes;
-    if (this.account.bytes > this.account.maxBytes) this.#quotaEnds();
-  }
-
-  countOut(bytes: number): void {
-    this.#bytesOut += bytes;
-    this.context.metrics.bytesOut.inc(bytes);
-    this.account.bytes += bytes;
-    if (this.account.bytes > this.account.maxBytes) this.#quotaEnds();
-  }
-
-  #quotaEnds(): void {
-    this.end(
-      'quota',
-      `your grant allows ${this.account.maxBytes} bytes to be transferred, and they were; ask for a new one`,
-    );
-  }
-
   // --- the end ----------------------------------------------------------------------------------------------------
 
   clientQuit(bytes: Buffer, at: number, next: number): void {
-    this.#closeReason = CloseReason.CLIENT_QUIT;
+    this.#ending.clientQuits();
     this.toUpstream.push(bytes, at, next);
   }
 
   end(reason: EndReason, message: string): void {
-    const state = reason === 'quota' ? SQLSTATE.quotaExceeded : SQLSTATE.adminShutdown;
-    this.#endWith(END_REASONS[reason], refusal(state, message));
+    this.#ending.end(reason, message);
   }
 
-  /** Our own failure, or a client that does not keep to the protocol. */
   fail(error: unknown): void {
-    if (isAppError(error) && error.kind === 'protocol')
-      this.#endWith(CloseReason.PROTOCOL_ERROR, refusal(SQLSTATE.protocolViolation, error.message));
-    else {
-      this.context.onInternalError(error);
-      const message = 'dbwitness failed inside; the session ends. The log of dbwitness tells more.';
-      this.#endWith(CloseReason.INTERNAL, refusal(SQLSTATE.internal, message), messageOf(error));
-    }
+    this.#ending.fail(error);
   }
 
-  /** We do not know any more which answer belongs to which statement. */
   lostTrack(detail: string): void {
-    const message = `dbwitness cannot follow this session any more: ${detail}`;
-    this.#endWith(CloseReason.PROTOCOL_ERROR, refusal(SQLSTATE.protocolViolation, message));
+    this.#ending.lostTrack(detail);
   }
 
-  #endWith(reason: CloseReason, why: Refusal, detail = why.message): void {
-    if (this.closing) return;
-    this.joinTurn();
-    this.closing = true;
-    if (!this.#backend.midMessage && this.toClient.heldBytes === 0) {
-      const fatal = errorResponse('FATAL', why);
-      this.toClient.push(fatal, 0, fatal.length);
-    }
-    if (this.queue.size > 0) this.#parts.cancelUpstream();
-    this.#closeReason = reason;
-    this.#closeDetail = detail;
-    this.#finalize();
-    this.#heldBack.abandon();
-    this.toUpstream.discard();
-    this.#afterTurn(() => {
-      this.toClient.end();
-      this.#parts.upstream.destroy();
-    });
+  refusalAtEnd(kind: EndKind, message: string): Refusal {
+    if (kind === 'protocol') return refusal(SQLSTATE.protocolViolation, message);
+    if (kind === 'internal') return refusal(SQLSTATE.internal, message);
+    return refusal(kind === 'quota' ? SQLSTATE.quotaExceeded : SQLSTATE.adminShutdown, message);
   }
 
-  #upstreamEnded(): void {
-    if (this.closing) return;
-    this.joinTurn();
-    if (this.#closeReason === CloseReason.CLIENT_LOST) {
-      this.#closeReason = CloseReason.UPSTREAM_LOST;
-      this.#closeDetail = 'the server closed the connection';
-    }
-    this.#finalize();
-    this.#afterTurn(() => this.toClient.end());
+  farewell(why: Refusal): Buffer {
+    return errorResponse('FATAL', why);
   }
 
-  /** Runs `action` behind everything that was sent so far. */
-  #afterTurn(action: () => void): void {
-    this.turn.afterTurn(() => this.#heldBack.whenReleased(action));
-  }
-
-  #linkClosed(other: Link, reason: CloseReason, detail: string): void {
-    this.#openLinks--;
-    if (!this.#finalized) {
-      this.joinTurn();
-      if (this.#closeReason === CloseReason.CLIENT_LOST) {
-        this.#closeReason = reason;
-        this.#closeDetail = detail;
-      }
-      if (reason === CloseReason.CLIENT_LOST && this.queue.size > 0) this.#parts.cancelUpstream();
-      this.#finalize();
-    }
-    this.closing = true;
-    if (this.#openLinks > 0)
-      this.#afterTurn(() => (other === this.#parts.client ? this.toClient : this.toUpstream).end());
-  }
-
-  /** Records what is left open and the end of the session; once. */
-  #finalize(): void {
-    if (this.#finalized) return;
-    this.#finalized = true;
+  recordUnanswered(): void {
     for (let i = 0; i < this.queue.size; i++)
       for (const statement of this.queue.at(i).statements ?? [])
         if (!statement.finished) this.records.finishUnanswered(statement, Outcome.UNKNOWN);
-    this.recorder.close(this.#closeReason, this.#closeDetail, this.#bytesIn, this.#bytesOut);
-    this.#parts.onClosed();
   }
 }
 
