@@ -2,10 +2,10 @@
  * The cheap look at every statement: could it hold a secret at all? One pass over the bytes, no allocation. `false` is
  * certain with regard to the rules of `redact.ts`: each of them needs one of these words, or one of these first words.
  */
+import { hasWordAt, SecretWords } from '../secret-words.ts';
 import { isSpace } from './lexer.ts';
 
-/** Each word, and where in it the pair of bytes is that the scan looks for: rare pairs of frequent letters. */
-const WORDS: readonly (readonly [string, number])[] = [
+const WORDS = new SecretWords([
   ['pass', 2],
   ['secret', 2],
   ['crypt', 0],
@@ -15,44 +15,13 @@ const WORDS: readonly (readonly [string, number])[] = [
   ['api_key', 2],
   ['apikey', 1],
   ['://', 1],
-];
+]);
 
 /** Statements about accounts and connections; a mistyped IDENTIFIED tells nothing by itself. */
 const FIRST_WORDS = ['set', 'alter', 'create', 'grant', 'change', 'start', 'clone'];
 
-/** Per byte, the pairs that it may begin, and those that it may end, as bits. */
-const BEGINS = new Uint16Array(256);
-const ENDS = new Uint16Array(256);
-const PAIRS = [...new Set(WORDS.map(([word, at]) => word.slice(at, at + 2)))];
-for (const [bit, pair] of PAIRS.entries())
-  for (const spelling of [pair, pair.toUpperCase()]) {
-    BEGINS[spelling.charCodeAt(0)] |= 1 << bit;
-    ENDS[spelling.charCodeAt(1)] |= 1 << bit;
-  }
-
 export function mayHoldSecret(text: Uint8Array, start: number, end: number): boolean {
-  let begun = 0;
-  for (let at = start; at < end; at++) {
-    const byte = text[at];
-    if ((begun & ENDS[byte]) !== 0 && isWordAround(text, at - 1, start, end)) return true;
-    begun = BEGINS[byte];
-  }
-  return beginsTelling(text, start, end);
-}
-
-function isWordAround(text: Uint8Array, pair: number, start: number, end: number): boolean {
-  for (const [word, before] of WORDS) if (hasWordAt(text, pair - before, start, end, word)) return true;
-  return false;
-}
-
-function hasWordAt(text: Uint8Array, at: number, start: number, end: number, word: string): boolean {
-  if (at < start || at + word.length > end) return false;
-  for (let i = 0; i < word.length; i++) {
-    const wanted = word.charCodeAt(i);
-    const byte = text[at + i];
-    if (byte !== wanted && !(wanted >= 0x61 && (byte | 0x20) === wanted)) return false;
-  }
-  return true;
+  return WORDS.in(text, start, end) || beginsTelling(text, start, end);
 }
 
 /** Where several statements follow each other, only the first counts. */

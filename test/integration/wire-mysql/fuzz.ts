@@ -25,13 +25,14 @@ import {
 import { parseProxyHeader } from '../../../src/wire/mysql/proxy-protocol.ts';
 import { checkCachingSha2, checkNative, decodeClearResponse } from '../../../src/wire/mysql/scramble.ts';
 import { decodeParameters, decodeRows } from '../../../src/wire/mysql/values/decode.ts';
-import { Random, type FuzzCounts } from '../wire-postgres/fuzz.ts';
+import { bounded, type FuzzCounts, mutated, type Numbers, Random } from '../fuzzing.ts';
 import { recode, type Said } from './conversation.ts';
 import { loadRecordings, packetsOf } from './traces.ts';
 
-const EXTREMES = [
-  0, 1, 3, 4, 5, 0x7f, 0xfa, 0xfb, 0xfc, 0xfe, 0xff, 0xffff, 0xff_ffff, 0x7fff_ffff, 0xffff_ffff,
-];
+const NUMBERS: Numbers = {
+  extremes: [0, 1, 3, 4, 5, 0x7f, 0xfa, 0xfb, 0xfc, 0xfe, 0xff, 0xffff, 0xff_ffff, 0x7fff_ffff, 0xffff_ffff],
+  littleEndian: true,
+};
 const running = clientRunning();
 
 export class Fuzzer {
@@ -64,7 +65,7 @@ export class Fuzzer {
         const recording = random.pick(this.#recordings);
         return this.#stream(
           random,
-          mutated(random, random.below(2) === 0 ? recording.client : recording.upstream),
+          mutated(random, random.below(2) === 0 ? recording.client : recording.upstream, NUMBERS),
         );
       }
       default:
@@ -75,7 +76,7 @@ export class Fuzzer {
   #packet(random: Random): void {
     const said = random.pick(this.#packets);
     // Something follows that is not the packet's.
-    const payload = mutated(random, said.payload);
+    const payload = mutated(random, said.payload, NUMBERS);
     const other = random.below(4) === 0 ? random.pick(this.#packets).kind : said.kind;
     this.counts.messages++;
     this.#only(() => {
@@ -115,12 +116,13 @@ export class Fuzzer {
       this.counts.values++;
       const sample =
         random.below(3) === 0 ? random.bytes(random.below(60)) : random.pick(this.#packets).payload;
-      const bytes = mutated(random, sample);
+      const bytes = mutated(random, sample, NUMBERS);
       const types = Array.from({ length: random.below(12) }, () => random.below(0x1_0000));
       bounded(decodeParameters(bytes, types), bytes.length + 20 * types.length);
       const description = random.pick(this.#descriptions);
-      const shown = random.below(2) === 0 ? mutated(random, description) : description;
-      const rows = random.below(2) === 0 ? mutated(random, random.pick(this.#packets).raw) : framed(bytes);
+      const shown = random.below(2) === 0 ? mutated(random, description, NUMBERS) : description;
+      const rows =
+        random.below(2) === 0 ? mutated(random, random.pick(this.#packets).raw, NUMBERS) : framed(bytes);
       bounded(decodeRows(shown, rows, 100), shown.length + rows.length);
     }
   }
@@ -130,7 +132,7 @@ export class Fuzzer {
     const source = random.pick(this.#packets).raw;
     const out = new ByteWriter(256);
     writeFrames(out, source, 0, source.length, random.below(256), algorithm, 3);
-    const bytes = random.below(4) === 0 ? out.copy() : mutated(random, out.copy());
+    const bytes = random.below(4) === 0 ? out.copy() : mutated(random, out.copy(), NUMBERS);
     const cursor = new FrameCursor();
     this.#only(() => {
       for (let at = 0; nextFrame(bytes, at, bytes.length, cursor); at = cursor.end) {
@@ -147,7 +149,7 @@ export class Fuzzer {
     const v2 = Buffer.from('0d0a0d0a000d0a515549540a2111000c7f0000017f00000204d204d3', 'hex');
     const line = Buffer.from('PROXY TCP6 2001:db8::1 ::ffff:1.2.3.4 65535 443\r\n');
     this.#only(() => {
-      const bytes = mutated(random, random.below(2) === 0 ? v2 : line);
+      const bytes = mutated(random, random.below(2) === 0 ? v2 : line, NUMBERS);
       for (let end = 0; end <= bytes.length; end++) {
         const header = parseProxyHeader(bytes.subarray(0, end));
         assert(header === null || header.bytes <= end, 'a header longer than its bytes');
@@ -155,7 +157,7 @@ export class Fuzzer {
     });
     this.#only(() => {
       const greeting = random.pick(this.#packets.filter(({ kind }) => kind === 'greeting')).payload;
-      const bytes = mutated(random, greeting);
+      const bytes = mutated(random, greeting, NUMBERS);
       decodeHandshakeV10(bytes, 0, bytes.length);
     });
     const answer = random.bytes(random.pick([0, 1, 20, 32, 64, 65]));
@@ -180,47 +182,4 @@ function framed(payload: Buffer): Buffer {
   const head = Buffer.alloc(HEADER_BYTES);
   head.writeUIntLE(payload.length, 0, 3);
   return Buffer.concat([head, payload]);
-}
-
-/** What is shown of some bytes is in proportion to them. */
-function bounded(value: unknown, bytes: number): void {
-  const chars = JSON.stringify(value).length;
-  assert(chars < 20_000 + 400 * bytes, `${chars} characters of ${bytes} bytes`);
-}
-
-function mutated(random: Random, source: Uint8Array): Buffer {
-  let bytes = Buffer.from(source);
-  for (let left = 1 + random.below(4); left > 0; left--) {
-    const at = random.below(bytes.length);
-    switch (random.below(8)) {
-      case 0: // a bit
-        if (bytes.length > 0) bytes[at] ^= 1 << random.below(8);
-        break;
-      case 1: // a byte
-        if (bytes.length > 0) bytes[at] = random.below(256);
-        break;
-      case 2: // a length
-        if (bytes.length > 0) bytes[at] = random.pick(EXTREMES) & 0xff;
-        break;
-      case 3:
-        if (at + 2 <= bytes.length) bytes.writeUInt16LE(random.pick(EXTREMES) & 0xffff, at);
-        break;
-      case 4:
-        if (at + 4 <= bytes.length) bytes.writeUInt32LE(random.pick(EXTREMES), at);
-        break;
-      case 5: // something goes
-        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + random.below(20))]);
-        break;
-      case 6: // something comes
-        bytes = Buffer.concat([
-          bytes.subarray(0, at),
-          random.bytes(1 + random.below(10)),
-          bytes.subarray(at),
-        ]);
-        break;
-      default: // something comes twice
-        bytes = Buffer.concat([bytes.subarray(0, at + random.below(100)), bytes.subarray(at)]);
-    }
-  }
-  return bytes;
 }

@@ -10,7 +10,6 @@ import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { promisify } from 'node:util';
 import mariadb from 'mariadb';
 import mysql2 from 'mysql2/promise';
@@ -28,45 +27,12 @@ import { ColumnType, CURSOR_TYPE_READ_ONLY, encodeExecute } from '../../../src/w
 import { Capability, Command, MariadbCapability } from '../../../src/wire/mysql/protocol.ts';
 import { nativeResponse } from '../../../src/wire/mysql/scramble.ts';
 import { type MysqlServer, startMariadb, startMysql } from '../../servers/index.ts';
+import { Tap } from '../tap.ts';
 import { WireClient } from './client.ts';
 import { type Trace, TRACES_FILE } from './traces.ts';
 
 const run = promisify(execFile);
 const PASSWORD = 'pencil';
-
-class Tap {
-  readonly #server: Server;
-  readonly connections: { client: Buffer[]; upstream: Buffer[] }[] = [];
-
-  constructor(port: number) {
-    this.#server = createServer((client) => {
-      const record: { client: Buffer[]; upstream: Buffer[] } = { client: [], upstream: [] };
-      this.connections.push(record);
-      const upstream = connect(port, '127.0.0.1');
-      client.on('data', (chunk: Buffer) => {
-        record.client.push(chunk);
-        upstream.write(chunk);
-      });
-      upstream.on('data', (chunk: Buffer) => {
-        record.upstream.push(chunk);
-        client.write(chunk);
-      });
-      client.on('close', () => upstream.destroy()).on('error', () => upstream.destroy());
-      upstream.on('close', () => client.end()).on('error', () => client.destroy());
-    });
-  }
-
-  async listen(): Promise<number> {
-    await new Promise<void>((resolve) => {
-      this.#server.listen(0, '127.0.0.1', resolve);
-    });
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  close(): void {
-    this.#server.close();
-  }
-}
 
 type Scenario = (port: number, server: MysqlServer) => Promise<void>;
 

@@ -10,47 +10,14 @@ import { saslprep } from '../../../src/base/saslprep.ts';
 import { SCRAM_SHA_256, ScramClient, ScramServer } from '../../../src/wire/postgres/scram.ts';
 import { decodeParameters, decodeRows } from '../../../src/wire/postgres/values/decode.ts';
 import { decodeValue } from '../../../src/wire/postgres/values/value.ts';
+import { bounded, type FuzzCounts, mutated, type Numbers, Random } from '../fuzzing.ts';
 import { type Framed, Framer, recode } from './streams.ts';
 import { frameAll, loadStreams, type Stream } from './traces.ts';
 
-/** mulberry32: small, fast, the same everywhere. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed | 0;
-  }
-
-  uint32(): number {
-    this.#state = (this.#state + 0x6d2b_79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return (t ^ (t >>> 14)) >>> 0;
-  }
-
-  /** From 0 to `limit` − 1; 0 when there is no room. */
-  below(limit: number): number {
-    return limit <= 0 ? 0 : this.uint32() % limit;
-  }
-
-  bytes(count: number): Buffer {
-    return Buffer.from(Array.from({ length: count }, () => this.below(256)));
-  }
-
-  pick<T>(items: readonly T[]): T {
-    return items[this.below(items.length)];
-  }
-}
-
-export interface FuzzCounts {
-  messages: number;
-  values: number;
-  refusals: number;
-}
-
-const EXTREMES = [
-  0, 1, 3, 4, 5, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff,
-];
+const NUMBERS: Numbers = {
+  extremes: [0, 1, 3, 4, 5, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff],
+  littleEndian: false,
+};
 
 export class Fuzzer {
   readonly #streams = loadStreams();
@@ -77,7 +44,7 @@ export class Fuzzer {
         break;
       default: {
         const stream = random.pick(this.#streams);
-        this.#stream(random, stream, mutated(random, stream.bytes));
+        this.#stream(random, stream, mutated(random, stream.bytes, NUMBERS));
       }
     }
   }
@@ -127,7 +94,11 @@ export class Fuzzer {
       this.counts.values++;
       const sample = random.below(3) === 0 ? random.bytes(random.below(60)) : random.pick(this.#samples);
       const start = random.below(sample.length);
-      const bytes = mutated(random, sample.subarray(start, start + random.below(sample.length - start + 1)));
+      const bytes = mutated(
+        random,
+        sample.subarray(start, start + random.below(sample.length - start + 1)),
+        NUMBERS,
+      );
       bounded(decodeValue(bytes, random.below(6300), random.below(3)), bytes.length);
     }
   }
@@ -143,18 +114,18 @@ export class Fuzzer {
       nonce: 'server',
     });
     this.#only(() => {
-      server.challenge(mutated(random, Buffer.from('n,,n=user,r=client')));
-      server.verify(mutated(random, Buffer.from(`c=biws,r=clientserver,p=${'A'.repeat(43)}=`)));
+      server.challenge(mutated(random, Buffer.from('n,,n=user,r=client'), NUMBERS));
+      server.verify(mutated(random, Buffer.from(`c=biws,r=clientserver,p=${'A'.repeat(43)}=`), NUMBERS));
     });
     const client = new ScramClient({ mechanism: SCRAM_SHA_256, serverEndPoint: null, nonce: 'client' });
     client.first();
     const key = Buffer.alloc(32);
     try {
-      const challenge = mutated(random, Buffer.from('r=clientserver,s=AAAA,i=4096'));
+      const challenge = mutated(random, Buffer.from('r=clientserver,s=AAAA,i=4096'), NUMBERS);
       await client.proof(challenge, saslprep(random.bytes(20).toString('utf16le')), () =>
         Promise.resolve(key),
       );
-      client.finish(mutated(random, Buffer.from(`v=${'A'.repeat(43)}=`)));
+      client.finish(mutated(random, Buffer.from(`v=${'A'.repeat(43)}=`), NUMBERS));
     } catch (error) {
       if (!isAppError(error)) throw error;
       this.counts.refusals++;
@@ -173,44 +144,4 @@ export class Fuzzer {
 
 function messageBodies(stream: Stream): Buffer[] {
   return frameAll(stream).map(({ body, end }) => stream.bytes.subarray(body, end));
-}
-
-/** What is shown of some bytes is in proportion to them. */
-function bounded(value: unknown, bytes: number): void {
-  const chars = JSON.stringify(value).length;
-  assert(chars < 20_000 + 400 * bytes, `${chars} characters of ${bytes} bytes`);
-}
-
-function mutated(random: Random, source: Uint8Array): Buffer {
-  let bytes = Buffer.from(source);
-  for (let left = 1 + random.below(4); left > 0; left--) {
-    const at = random.below(bytes.length);
-    switch (random.below(7)) {
-      case 0: // a bit
-        if (bytes.length > 0) bytes[at] ^= 1 << random.below(8);
-        break;
-      case 1: // a byte
-        if (bytes.length > 0) bytes[at] = random.below(256);
-        break;
-      case 2: // a count
-        if (at + 2 <= bytes.length) bytes.writeUInt16BE(random.pick(EXTREMES) & 0xffff, at);
-        break;
-      case 3: // a length
-        if (at + 4 <= bytes.length) bytes.writeUInt32BE(random.pick(EXTREMES), at);
-        break;
-      case 4: // something goes
-        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + random.below(20))]);
-        break;
-      case 5: // something comes
-        bytes = Buffer.concat([
-          bytes.subarray(0, at),
-          random.bytes(1 + random.below(10)),
-          bytes.subarray(at),
-        ]);
-        break;
-      default: // something comes twice
-        bytes = Buffer.concat([bytes.subarray(0, at + random.below(100)), bytes.subarray(at)]);
-    }
-  }
-  return bytes;
 }

@@ -8,7 +8,7 @@
  */
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { connect } from 'node:net';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import postgres from 'postgres';
@@ -22,46 +22,13 @@ import {
 } from '../../../src/wire/postgres/startup.ts';
 import { ByteWriter } from '../../../src/base/bytes.ts';
 import { requirePath, startPostgres, type PostgresServer } from '../../servers/index.ts';
+import { Tap } from '../tap.ts';
 import { WireClient, type ConnectOptions } from './client.ts';
 import type { Trace } from './traces.ts';
 import { VALUES } from './values.ts';
 
 const run = promisify(execFile);
 const PASSWORD = 'pencil';
-
-class Tap {
-  readonly #server: Server;
-  readonly connections: { client: Buffer[]; upstream: Buffer[] }[] = [];
-
-  constructor(port: number) {
-    this.#server = createServer((client) => {
-      const record: { client: Buffer[]; upstream: Buffer[] } = { client: [], upstream: [] };
-      this.connections.push(record);
-      const upstream = connect(port, '127.0.0.1');
-      client.on('data', (chunk: Buffer) => {
-        record.client.push(chunk);
-        upstream.write(chunk);
-      });
-      upstream.on('data', (chunk: Buffer) => {
-        record.upstream.push(chunk);
-        client.write(chunk);
-      });
-      client.on('close', () => upstream.destroy()).on('error', () => upstream.destroy());
-      upstream.on('close', () => client.end()).on('error', () => client.destroy());
-    });
-  }
-
-  async listen(): Promise<number> {
-    await new Promise<void>((resolve) => {
-      this.#server.listen(0, '127.0.0.1', resolve);
-    });
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  close(): void {
-    this.#server.close();
-  }
-}
 
 async function main(): Promise<void> {
   const server = await startPostgres({

@@ -20,9 +20,10 @@ import {
 import { HEADER_BYTES, MAX_PACKET_BYTES } from '../protocol.ts';
 import { malformed, PayloadReader, uint24At } from '../reader.ts';
 import { type ColumnDefinition, decodeColumnDefinition } from '../resultset.ts';
+import type { DecodedRows, JsonValue } from '../../values.ts';
 import { BINARY_COLLATION } from './charsets.ts';
 import { ColumnFlag, columnTypeName, parameterTypeName } from './types.ts';
-import { decodeBinaryValue, decodeTextValue, type JsonValue, type ValueType } from './value.ts';
+import { decodeBinaryValue, decodeTextValue, type ValueType } from './value.ts';
 
 export interface DecodedParameter {
   readonly type: string;
@@ -103,20 +104,6 @@ function readBinary(reader: PayloadReader, type: number): Buffer {
   const length = valueBytes(type);
   if (length === LENENC_VALUE) return reader.lenencView();
   return reader.view(length === TEMPORAL_VALUE ? reader.uint8() : length);
-}
-
-export interface DecodedColumn {
-  readonly name: string;
-  readonly type: string;
-}
-
-export interface DecodedRows {
-  /** In the order sent; names may repeat. */
-  readonly columns: readonly DecodedColumn[];
-  /** Values by position. */
-  readonly rows: readonly (readonly JsonValue[])[];
-  /** The capture ends within the description or within a row, or holds what is no row. */
-  readonly truncated: boolean;
 }
 
 /**

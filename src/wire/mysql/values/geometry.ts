@@ -5,7 +5,7 @@
  *   WKB  int<1> byte order, int<4> type, then by type: 1 point x y · 2 line n points · 3 polygon n rings of n points ·
  *        4 to 6 n points, lines, polygons, each a WKB · 7 collection n WKB
  */
-import { unreadable } from './unreadable.ts';
+import { unreadable } from '../../values.ts';
 
 const NAMES = [
   'POINT',

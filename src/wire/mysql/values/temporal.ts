@@ -4,7 +4,7 @@
  *   DATE, DATETIME, TIMESTAMP  0 | 4: int<2> year, month, day | 7: hour, minute, second | 11: int<4> microseconds
  *   TIME                       0 | 8: int<1> negative, int<4> days, hour, minute, second | 12: int<4> microseconds
  */
-import { unreadable } from './unreadable.ts';
+import { unreadable } from '../../values.ts';
 
 /** Digits of a fraction that a column does not fix: MySQL's 31, MariaDB's 39. */
 const MAX_DECIMALS = 6;

@@ -4,22 +4,7 @@ import { ColumnType } from '../parameters.ts';
 import { BINARY_COLLATION, charsetOf, textOf } from './charsets.ts';
 import { geometryText } from './geometry.ts';
 import { dateText, datetimeText, timeText } from './temporal.ts';
-import { expectBytes, hexText } from './unreadable.ts';
-
-export type JsonValue =
-  | null
-  | boolean
-  | number
-  | string
-  | readonly JsonValue[]
-  | { readonly [key: string]: JsonValue };
-
-/** A value that could not be read as what it should be: its bytes, and why. */
-export interface UnreadableValue {
-  readonly [key: string]: string;
-  readonly hex: string;
-  readonly problem: string;
-}
+import { exactNumber, expectBytes, hexText, type JsonValue, unreadableValue } from '../../values.ts';
 
 /** What must be known of a value's column or parameter to read it. */
 export interface ValueType {
@@ -53,7 +38,7 @@ export function decodeTextValue(bytes: Buffer | null, type: ValueType): JsonValu
   if (special !== undefined) return special;
   if (STRINGS.has(type.type)) return stringValue(bytes, type);
   const text = bytes.toString('latin1');
-  if (NUMBERS.has(type.type)) return numberValue(text);
+  if (NUMBERS.has(type.type)) return exactNumber(text);
   if (type.type === T.JSON) return charactersOf(bytes, 'utf8mb4');
   return charactersOf(bytes, 'ascii');
 }
@@ -89,7 +74,7 @@ function binaryValue(bytes: Buffer, type: ValueType): JsonValue {
     case T.LONGLONG: {
       expectBytes(bytes, 8, 'bigint');
       const value = type.unsigned ? bytes.readBigUInt64LE(0) : bytes.readBigInt64LE(0);
-      return numberValue(value.toString());
+      return exactNumber(value.toString());
     }
     case T.FLOAT:
       expectBytes(bytes, 4, 'float');
@@ -131,16 +116,6 @@ function shortestFloat(value: number, decimals: number): number {
     if (Math.fround(candidate) === value) return candidate;
   }
   return Number(value.toPrecision(9));
-}
-
-function numberValue(text: string): JsonValue {
-  const number = Number(text);
-  const exact =
-    text.trim() !== '' &&
-    Number.isFinite(number) &&
-    !Object.is(number, -0) &&
-    (Number.isSafeInteger(number) || /[.e]/.test(text));
-  return exact ? number : text;
 }
 
 /** Types whose text is bytes as well. `undefined`: none of them. */
@@ -202,8 +177,4 @@ function charactersOf(bytes: Buffer, charset: string): JsonValue {
   return (
     textOf(bytes, charset) ?? unreadableValue(bytes, `not ${charset.startsWith('utf8') ? 'UTF-8' : charset}`)
   );
-}
-
-function unreadableValue(bytes: Buffer, problem: string): UnreadableValue {
-  return { hex: hexText(bytes), problem };
 }

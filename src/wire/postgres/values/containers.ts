@@ -2,7 +2,7 @@
  * Binary arrays, ranges, multiranges and records as the server's own text, quoting included. Their elements are decoded
  * by the codec that the caller finds for their oid.
  */
-import { expectBytes, unreadable } from './unreadable.ts';
+import { expectBytes, unreadable } from '../../values.ts';
 
 /** The text of a value of a type, by its oid. @param depth how many containers it is in. */
 export type ElementText = (oid: number, bytes: Buffer, depth: number) => string;

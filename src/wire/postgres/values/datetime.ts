@@ -2,7 +2,7 @@
  * Binary dates and times as the server's own text with DateStyle ISO, IntervalStyle postgres, TimeZone UTC. The epoch is
  * 2000-01-01; times are microseconds. JavaScript's Date has neither microseconds nor the server's range of years.
  */
-import { expectBytes } from './unreadable.ts';
+import { expectBytes } from '../../values.ts';
 
 const DAY_US = 86_400_000_000n;
 /** Julian day of 2000-01-01. */

@@ -5,8 +5,9 @@
 import { isAppError } from '../../../base/errors.ts';
 import { Backend, HEADER_BYTES } from '../messages.ts';
 import { MessageReader, uint32At } from '../reader.ts';
+import type { DecodedColumn, DecodedRows, JsonValue } from '../../values.ts';
 import { typeNameOf } from './types.ts';
-import { decodeValue, FORMAT_BINARY, FORMAT_TEXT, type JsonValue } from './value.ts';
+import { decodeValue, FORMAT_BINARY, FORMAT_TEXT } from './value.ts';
 
 export type FormatName = 'text' | 'binary';
 
@@ -49,20 +50,9 @@ export function decodeParameters(bind: Uint8Array, types: readonly number[]): De
   return { parameters, count, truncated: !whole };
 }
 
-export interface DecodedColumn {
-  readonly name: string;
-  readonly type: string;
+export interface PgColumn extends DecodedColumn {
   readonly oid: number;
   readonly format: FormatName;
-}
-
-export interface DecodedRows {
-  /** In the order sent; names may repeat. */
-  readonly columns: readonly DecodedColumn[];
-  /** Values by position. */
-  readonly rows: readonly (readonly JsonValue[])[];
-  /** The capture ends within the description or within a row, or holds what is no row. */
-  readonly truncated: boolean;
 }
 
 /**
@@ -74,7 +64,7 @@ export function decodeRows(
   description: Uint8Array,
   rows: Uint8Array,
   maxRows: number = Number.MAX_SAFE_INTEGER,
-): DecodedRows {
+): DecodedRows<PgColumn> {
   const { columns, formats, whole } = decodeColumns(bufferOf(description));
   const bytes = bufferOf(rows);
   const decoded: JsonValue[][] = [];
@@ -104,7 +94,7 @@ function decodeRow(
   bytes: Buffer,
   start: number,
   end: number,
-  columns: readonly DecodedColumn[],
+  columns: readonly PgColumn[],
   formats: readonly number[],
 ): JsonValue[] | null {
   const values: JsonValue[] = [];
@@ -119,13 +109,13 @@ function decodeRow(
 }
 
 interface DecodedDescription {
-  readonly columns: readonly DecodedColumn[];
+  readonly columns: readonly PgColumn[];
   readonly formats: readonly number[];
   readonly whole: boolean;
 }
 
 function decodeColumns(bytes: Buffer): DecodedDescription {
-  const columns: DecodedColumn[] = [];
+  const columns: PgColumn[] = [];
   const formats: number[] = [];
   if (bytes.length === 0) return { columns, formats, whole: true };
   const reader = new MessageReader(bytes, 0, bytes.length, 'RowDescription');

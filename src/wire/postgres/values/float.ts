@@ -4,7 +4,7 @@
  * JavaScript's own shortest text also takes a midpoint that would be read back right (1e23), so digits can differ; and
  * it knows nothing of four-byte floats.
  */
-import { expectBytes } from './unreadable.ts';
+import { expectBytes } from '../../values.ts';
 
 export function float4Text(bytes: Buffer): string {
   expectBytes(bytes, 4, 'float4');

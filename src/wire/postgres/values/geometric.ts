@@ -1,6 +1,6 @@
 /** Binary geometric values, all made of doubles, as the server's own text. */
 import { float8At } from './float.ts';
-import { expectBytes, unreadable } from './unreadable.ts';
+import { expectBytes, unreadable } from '../../values.ts';
 
 function point(bytes: Buffer, at: number): string {
   return `(${float8At(bytes, at)},${float8At(bytes, at + 8)})`;

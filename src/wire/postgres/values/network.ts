@@ -1,5 +1,5 @@
 /** Binary network addresses as the server's own text. */
-import { unreadable } from './unreadable.ts';
+import { unreadable } from '../../values.ts';
 
 const FAMILY_IPV4 = 2;
 const FAMILY_IPV6 = 3;

@@ -1,5 +1,5 @@
 /** Binary numbers as the server's own text. */
-import { expectBytes, unreadable } from './unreadable.ts';
+import { expectBytes, unreadable } from '../../values.ts';
 
 export function int2Text(bytes: Buffer): string {
   expectBytes(bytes, 2, 'int2');

@@ -1,5 +1,5 @@
 /** Binary full-text values as the server's own text. */
-import { unreadable } from './unreadable.ts';
+import { unreadable } from '../../values.ts';
 
 /** A cursor that is bounded by its value. */
 class ValueReader {

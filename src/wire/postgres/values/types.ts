@@ -21,7 +21,7 @@ import {
   uint8Text,
 } from './numbers.ts';
 import { tsqueryText, tsvectorText } from './search.ts';
-import { expectBytes, hexText, unreadable } from './unreadable.ts';
+import { expectBytes, hexText, unreadable } from '../../values.ts';
 import { utf8OrUndefined } from '../reader.ts';
 
 /** What the text of a value becomes in JSON. */

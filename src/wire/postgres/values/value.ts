@@ -2,23 +2,7 @@
 import { isAppError } from '../../../base/errors.ts';
 import { utf8OrUndefined } from '../reader.ts';
 import { typeOf } from './types.ts';
-import { hexText } from './unreadable.ts';
-
-export type JsonValue =
-  | null
-  | boolean
-  | number
-  | string
-  | readonly JsonValue[]
-  | { readonly [key: string]: JsonValue };
-
-/** A value that could not be read as what it should be: its bytes, and why. */
-export interface UnreadableValue {
-  readonly [key: string]: string;
-  /** `\x…` as the server writes bytea. */
-  readonly hex: string;
-  readonly problem: string;
-}
+import { exactNumber, hexText, type JsonValue, unreadableValue } from '../../values.ts';
 
 export const FORMAT_TEXT = 0;
 export const FORMAT_BINARY = 1;
@@ -46,24 +30,12 @@ export function decodeValue(bytes: Buffer | null, oid: number, format: number): 
   }
 }
 
-function unreadableValue(bytes: Buffer, problem: string): UnreadableValue {
-  return { hex: hexText(bytes), problem };
-}
-
 function jsonOf(text: string, form: 'string' | 'boolean' | 'number'): JsonValue {
   switch (form) {
     case 'boolean':
       return text === 't' ? true : text === 'f' ? false : text;
-    case 'number': {
-      const number = Number(text);
-      // −0 and integers beyond 2^53 would not survive JSON; NaN and Infinity do not exist there.
-      const exact =
-        text.trim() !== '' &&
-        Number.isFinite(number) &&
-        !Object.is(number, -0) &&
-        (Number.isSafeInteger(number) || /[.e]/.test(text));
-      return exact ? number : text;
-    }
+    case 'number':
+      return exactNumber(text);
     case 'string':
       return text;
   }

@@ -10,11 +10,12 @@ import { ByteWriter } from '../../../base/bytes.ts';
 import { isAppError, messageOf } from '../../../base/errors.ts';
 import { newUidBytes, uidToBytes } from '../../../base/ids.ts';
 import { limits } from '../../../base/limits.ts';
-import { appendEvent, NO_BYTES } from '../../../journal/encode.ts';
+import { NO_BYTES } from '../../../journal/encode.ts';
 import type { Link } from '../../../transport/link.ts';
 import { Capability as C } from '../../../wire/mysql/protocol.ts';
 import { encodeErr, encodeOk, plainOk } from '../../../wire/mysql/responses.ts';
 import { withTimeout } from '../handshake.ts';
+import { recordFailedLogin } from '../login-failed.ts';
 import { Engine, SessionRecorder, Witness } from '../recorder.ts';
 import { Announcement } from './announce.ts';
 import { type Connection, ConnectionIds } from './connections.ts';
@@ -200,25 +201,7 @@ export class MysqlEngine {
     const context = this.#context;
     const why = loginRefusal(error);
     if (why === null) context.onInternalError(error);
-    context.metrics.loginsFailed.inc();
-    if (progress.user !== '' || error instanceof LoginError) {
-      context.turn.touch();
-      appendEvent(context.journal, {
-        atUs: BigInt(context.clock.wallUs()),
-        origin: { witness: Witness.PROXY, engine: Engine.MYSQL },
-        body: {
-          case: 'loginFailed',
-          value: {
-            userName: progress.user.slice(0, 256),
-            databaseName: progress.database.slice(0, 256),
-            clientAddress: progress.peer.address,
-            clientPort: progress.peer.port,
-            reason: error instanceof LoginError ? error.auditReason : messageOf(error),
-            applicationName: progress.applicationName.slice(0, 256),
-          },
-        },
-      });
-    }
+    recordFailedLogin(context, Engine.MYSQL, progress, progress.peer, error);
     if (link.closed) return;
     const said = why ?? refusal(CODES.internal, 'dbwitness failed inside; its log tells more');
     link.send(progress.speaks41 ? errPacket(said, wire?.sequence ?? 0) : earlyErr(said, wire?.sequence ?? 0));

@@ -6,7 +6,6 @@
  *   COM_CHANGE_USER in a session ───────────────────────────────────────────────▶ the same from there
  */
 import { BlockList, isIPv6 } from 'node:net';
-import { AppError } from '../../../base/errors.ts';
 import type { Uid } from '../../../base/ids.ts';
 import type { LoginRefusal, Permit, PermitResult } from '../../../model/access.ts';
 import type { Link, PeerAddress, ServerTlsOptions } from '../../../transport/link.ts';
@@ -21,6 +20,7 @@ import { type Capabilities, Capability as C, clientAuthenticating } from '../../
 import { parseProxyHeader } from '../../../wire/mysql/proxy-protocol.ts';
 import { CACHING_SHA2_PASSWORD, makeNonce, MYSQL_NATIVE_PASSWORD } from '../../../wire/mysql/scramble.ts';
 import { HandshakeReader } from '../handshake.ts';
+import { LoginRefused } from '../login-failed.ts';
 import type { Offer } from './announce.ts';
 import { authenticate, chooseMethod, type FirstResponse, type Proof, type RsaKey } from './client-auth.ts';
 import type { ConnectionIds } from './connections.ts';
@@ -56,17 +56,14 @@ export interface Login {
   readonly killsOnly: string;
 }
 
-/** A log-in that did not succeed: what to tell the client, what to tell the auditor. */
-export class LoginError extends AppError {
+export class LoginError extends LoginRefused {
   readonly errno: number;
   readonly sqlstate: string;
-  readonly auditReason: string;
 
   constructor(code: { errno: number; sqlstate: string }, message: string, auditReason: string) {
-    super('denied', 'PROXY_LOGIN_REFUSED', message);
+    super(message, auditReason);
     this.errno = code.errno;
     this.sqlstate = code.sqlstate;
-    this.auditReason = auditReason;
   }
 }
 

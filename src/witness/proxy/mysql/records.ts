@@ -2,14 +2,8 @@
 import { ByteWriter } from '../../../base/bytes.ts';
 import { Status } from '../../../wire/mysql/protocol.ts';
 import type { ErrPacket, OkView } from '../../../wire/mysql/responses.ts';
-import {
-  Decision,
-  Outcome,
-  type SessionRecorder,
-  type StatementErrorFields,
-  StatementKind,
-} from '../recorder.ts';
-import type { TurnScheduler } from '../turn.ts';
+import { Decision, Outcome, type StatementErrorFields, StatementKind } from '../recorder.ts';
+import { StatementRecords } from '../statement-records.ts';
 import type { Refusal } from './refusal.ts';
 import type { InFlight, Prepared } from './statement.ts';
 
@@ -30,17 +24,10 @@ export interface BoundParameters {
   readonly fullBytes: number;
 }
 
-export class MysqlRecords {
-  readonly recorder: SessionRecorder;
-  readonly #turn: TurnScheduler;
+export class MysqlRecords extends StatementRecords {
   /** The description of the result that is being received, to be recorded with its first rows. */
   readonly #description = new ByteWriter(4096);
   #described = true;
-
-  constructor(recorder: SessionRecorder, turn: TurnScheduler) {
-    this.recorder = recorder;
-    this.#turn = turn;
-  }
 
   announceExecution(
     statement: InFlight,
@@ -119,21 +106,6 @@ export class MysqlRecords {
     this.recorder.settle();
   }
 
-  /** Outcomes without an answer of their own: skipped by the server, or unknown because the connection ended. */
-  finishUnanswered(statement: InFlight, outcome: Outcome): void {
-    this.recorder.settle();
-    statement.finished = true;
-    const record = this.recorder.finished;
-    record.ordinal = statement.ordinal;
-    record.outcome = outcome;
-    record.rows = statement.rows;
-    record.bytes = statement.bytes;
-    record.truncated = statement.truncated;
-    if (outcome === Outcome.UNKNOWN) record.durationUs = this.#since(statement);
-    this.recorder.finish();
-    this.recorder.settle();
-  }
-
   /**
    * An outcome of the server's. What is borrowed (rows, put in by {@link inlineRows}) must stay valid until the recorder
    * settles, at the latest when the chunk ends.
@@ -147,18 +119,9 @@ export class MysqlRecords {
     bytes: Buffer,
     error: ErrPacket | null,
   ): void {
-    this.recorder.settle();
-    statement.finished = true;
-    const record = this.recorder.finished;
-    record.ordinal = statement.ordinal;
-    record.rows = statement.rows;
-    record.bytes = statement.bytes;
-    record.truncated = statement.truncated;
-    record.durationUs = this.#since(statement);
+    const record = this.answered(statement);
     record.warnings = warnings;
     record.suspended = statement.suspended;
-    if (statement.firstRowUs > 0)
-      record.firstRowUs = Math.max(1, Math.round(statement.firstRowUs - statement.startedUs));
     if (ok) {
       record.affectedRows = ok.affectedRows;
       record.lastInsertId = ok.lastInsertId;
@@ -216,15 +179,6 @@ export class MysqlRecords {
     record.descriptionEnd = this.#description.length;
   }
 
-  /** Rows that end in the same chunk as their statement go into its outcome; call right after {@link finish}. */
-  inlineRows(rows: Buffer, start: number, end: number, count: number): void {
-    const record = this.recorder.finished;
-    record.resultRows = rows;
-    record.resultRowsStart = start;
-    record.resultRowsEnd = end;
-    record.resultRowCount = count;
-  }
-
   /** Rows of a statement that is still running. */
   rows(statement: InFlight, rows: Buffer, start: number, end: number, count: number): void {
     const described = this.#described;
@@ -244,10 +198,6 @@ export class MysqlRecords {
   /** A result set of a statement that has more of them, without rows: its description alone. */
   describeEmpty(statement: InFlight): void {
     if (!this.#described) this.rows(statement, EMPTY, 0, 0, 0);
-  }
-
-  #since(statement: InFlight): number {
-    return Math.max(1, Math.round(this.#turn.monotonicUs - statement.startedUs));
   }
 }
 

@@ -5,15 +5,16 @@
  *        any failure ─▶ LoginFailed in the journal, ErrorResponse to the client, both sides closed
  */
 import { ByteWriter } from '../../../base/bytes.ts';
-import { isAppError, messageOf } from '../../../base/errors.ts';
+import { isAppError } from '../../../base/errors.ts';
 import { newUidBytes } from '../../../base/ids.ts';
 import { limits } from '../../../base/limits.ts';
-import { appendEvent, NO_BYTES } from '../../../journal/encode.ts';
+import { NO_BYTES } from '../../../journal/encode.ts';
 import type { Link } from '../../../transport/link.ts';
 import { encodeAuthentication } from '../../../wire/postgres/authentication.ts';
 import { encodeParameterStatus, encodeReadyForQuery } from '../../../wire/postgres/backend.ts';
 import { encodeBackendKeyData } from '../../../wire/postgres/startup.ts';
 import { withTimeout } from '../handshake.ts';
+import { recordFailedLogin } from '../login-failed.ts';
 import { Engine, SessionRecorder, Witness } from '../recorder.ts';
 import { CancelRegistry, type CancelTarget } from './cancel.ts';
 import type { PgContext } from './context.ts';
@@ -197,25 +198,7 @@ export class PgEngine {
     const { context } = this;
     const why = loginRefusal(error);
     if (why === null) context.onInternalError(error);
-    context.metrics.loginsFailed.inc();
-    if (progress.user !== '' || error instanceof LoginError) {
-      context.turn.touch();
-      appendEvent(context.journal, {
-        atUs: BigInt(context.clock.wallUs()),
-        origin: { witness: Witness.PROXY, engine: Engine.POSTGRES },
-        body: {
-          case: 'loginFailed',
-          value: {
-            userName: progress.user.slice(0, 256),
-            databaseName: progress.database.slice(0, 256),
-            clientAddress: link.peer.address,
-            clientPort: link.peer.port,
-            reason: error instanceof LoginError ? error.auditReason : messageOf(error),
-            applicationName: progress.applicationName.slice(0, 256),
-          },
-        },
-      });
-    }
+    recordFailedLogin(context, Engine.POSTGRES, progress, link.peer, error);
     if (link.closed) return;
     link.send(
       errorResponse(

@@ -6,7 +6,6 @@
  *                                        └───▶ CancelRequest
  */
 import { ByteWriter } from '../../../base/bytes.ts';
-import { AppError } from '../../../base/errors.ts';
 import { limits } from '../../../base/limits.ts';
 import type { LoginRefusal, Permit, ScramVerifier } from '../../../model/access.ts';
 import type { Link, ServerTlsOptions } from '../../../transport/link.ts';
@@ -37,6 +36,7 @@ import {
   TLS_HANDSHAKE_BYTE,
 } from '../../../wire/postgres/startup.ts';
 import { HandshakeReader } from '../handshake.ts';
+import { LoginRefused } from '../login-failed.ts';
 import type { PgContext } from './context.ts';
 import { SQLSTATE } from './refusal.ts';
 
@@ -63,15 +63,12 @@ export interface Login {
   readonly authentication: 'password' | 'api_key' | 'certificate';
 }
 
-/** A log-in that did not succeed: what to tell the client, what to tell the auditor. */
-export class LoginError extends AppError {
+export class LoginError extends LoginRefused {
   readonly sqlstate: string;
-  readonly auditReason: string;
 
   constructor(sqlstate: string, message: string, auditReason: string) {
-    super('denied', 'PROXY_LOGIN_REFUSED', message);
+    super(message, auditReason);
     this.sqlstate = sqlstate;
-    this.auditReason = auditReason;
   }
 }
 

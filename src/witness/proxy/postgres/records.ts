@@ -3,29 +3,15 @@
  */
 import { setResultFormats } from '../../../wire/postgres/rows.ts';
 import type { ErrorFields } from '../../../wire/postgres/backend.ts';
-import {
-  Decision,
-  Outcome,
-  type SessionRecorder,
-  StatementKind,
-  type StatementErrorFields,
-} from '../recorder.ts';
-import type { TurnScheduler } from '../turn.ts';
+import { Decision, Outcome, StatementKind, type StatementErrorFields } from '../recorder.ts';
+import { StatementRecords } from '../statement-records.ts';
 import type { Refusal } from './refusal.ts';
 import type { InFlight, Portal, StatementText } from './statement.ts';
 
 /** Text of a recorded error field, at most. */
 const MAX_FIELD_CHARS = 8 * 1024;
 
-export class PgRecords {
-  readonly recorder: SessionRecorder;
-  readonly #turn: TurnScheduler;
-
-  constructor(recorder: SessionRecorder, turn: TurnScheduler) {
-    this.recorder = recorder;
-    this.#turn = turn;
-  }
-
+export class PgRecords extends StatementRecords {
   announceExecution(
     statement: InFlight,
     text: StatementText,
@@ -91,21 +77,6 @@ export class PgRecords {
     this.recorder.settle();
   }
 
-  /** Outcomes without an answer of their own: skipped by the server, or unknown because the connection ended. */
-  finishUnanswered(statement: InFlight, outcome: Outcome): void {
-    statement.finished = true;
-    this.recorder.settle();
-    const record = this.recorder.finished;
-    record.ordinal = statement.ordinal;
-    record.outcome = outcome;
-    record.rows = statement.rows;
-    record.bytes = statement.bytes;
-    record.truncated = statement.truncated;
-    if (outcome === Outcome.UNKNOWN) record.durationUs = this.#since(statement);
-    this.recorder.finish();
-    this.recorder.settle();
-  }
-
   /** An outcome of the server. Slices are borrowed until the recorder settles, at the latest when the chunk ends. */
   finish(
     statement: InFlight,
@@ -115,20 +86,11 @@ export class PgRecords {
     tagEnd: number,
     error: ErrorFields | null,
   ): void {
-    this.recorder.settle();
-    statement.finished = true;
-    const record = this.recorder.finished;
-    record.ordinal = statement.ordinal;
+    const record = this.answered(statement);
     record.outcome = outcome;
     record.tag = tag;
     record.tagStart = tagStart;
     record.tagEnd = tagEnd;
-    record.rows = statement.rows;
-    record.bytes = statement.bytes;
-    record.truncated = statement.truncated;
-    record.durationUs = this.#since(statement);
-    if (statement.firstRowUs > 0)
-      record.firstRowUs = Math.max(1, Math.round(statement.firstRowUs - statement.startedUs));
     if (error) record.error = errorRecord(error, statement.redacted);
     if (statement.notices) record.notices = statement.notices;
     if (this.#takeDescription(statement)) {
@@ -137,15 +99,6 @@ export class PgRecords {
       record.descriptionEnd = statement.descriptionEnd;
     }
     this.recorder.finish();
-  }
-
-  /** Rows that end in the same chunk as their statement go into its outcome; call right after {@link finish}. */
-  inlineRows(rows: Buffer, start: number, end: number, count: number): void {
-    const record = this.recorder.finished;
-    record.resultRows = rows;
-    record.resultRowsStart = start;
-    record.resultRowsEnd = end;
-    record.resultRowCount = count;
   }
 
   /** Rows of a statement that is still running. */
@@ -174,10 +127,6 @@ export class PgRecords {
     }
     statement.described = statement.description !== null;
     return statement.described;
-  }
-
-  #since(statement: InFlight): number {
-    return Math.max(1, Math.round(this.#turn.monotonicUs - statement.startedUs));
   }
 }
 
