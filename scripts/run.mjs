@@ -54,6 +54,8 @@ async function main() {
   const node = projectNode(root);
   if (task.debian !== undefined) ensureDebianPackages(task.debian);
   const env = {
+    // Compiled code is kept: everything that is started from here starts sooner.
+    NODE_COMPILE_CACHE: join(root, '.cache', 'compiled'),
     ...process.env,
     ...task.env,
     PATH: `${join(root, 'node_modules', '.bin')}${delimiter}${process.env.PATH ?? ''}`,

@@ -13,6 +13,7 @@ import type { MysqlServer } from './mysql.ts';
 import type { PgTarget } from './pgbench.ts';
 import type { PostgresServer } from './postgres.ts';
 import { isRunning, killTree, processTree, type RunningProcess, startProcess } from './processes.ts';
+import { giveEmptyStore } from './store-template.ts';
 import { waitFor } from './wait.ts';
 
 const run = promisify(execFile);
@@ -106,6 +107,7 @@ export class Dbwitness {
 
   /** Starts it and waits until /readyz says yes. */
   async start(): Promise<void> {
+    if (this.env['DBW_DSN'] === undefined) await giveEmptyStore(this.dataDir);
     const running = startProcess(LAUNCHER, ['up'], { cwd: ROOT, env: this.env });
     this.#running = running;
     this.#token = '';

@@ -76,8 +76,8 @@ function onlyStatement(text: Buffer, start: number, end: number): StatementSpan 
   const first = text[start];
   // A text that begins with a comment, or with a semicolon, may hold no statement at all.
   if (first === SEMICOLON || first === 0x2d || first === 0x2f || first === 0x23) return null;
-  const semicolon = text.indexOf(SEMICOLON, start);
-  if (semicolon < 0 || semicolon >= end) return { start, end };
+  const semicolon = firstSemicolon(text, start, end);
+  if (semicolon < 0) return { start, end };
   // The last byte ends the statement; a comment or quote before it might hide it, which only the lexer can tell.
   if (semicolon !== end - 1) return null;
   for (let at = start; at < semicolon; at++) {
@@ -86,6 +86,18 @@ function onlyStatement(text: Buffer, start: number, end: number): StatementSpan 
       return null;
   }
   return trim(text, start, semicolon);
+}
+
+/**
+ * −1: there is none. The native search takes no end, and what is behind the text may be megabytes of other input: it gets
+ * a view, which pays for long texts only.
+ */
+function firstSemicolon(text: Buffer, start: number, end: number): number {
+  const near = Math.min(end, start + 512);
+  for (let at = start; at < near; at++) if (text[at] === SEMICOLON) return at;
+  if (near === end) return -1;
+  const found = text.subarray(near, end).indexOf(SEMICOLON);
+  return found < 0 ? -1 : near + found;
 }
 
 /** How one reading separates the text. */

@@ -76,7 +76,8 @@ export class Lexer {
     standardConformingStrings: boolean,
     keepComments = false,
   ) {
-    this.#bytes = bytes;
+    // The native search takes no end: an unterminated quote would have it read what is behind the text.
+    this.#bytes = end === bytes.length ? bytes : bytes.subarray(0, end);
     this.#at = start;
     this.#end = end;
     this.#backslashInPlain = !standardConformingStrings;
