@@ -6,7 +6,6 @@
  * Where a block is is looked up in the entry bundles; behind the last full bundle the segment is scanned. A place found
  * is believed only when the block there has the right index, and a block only when its checksum holds.
  */
-import { watch } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fromBinary } from '@bufbuild/protobuf';
 import { AppError, systemErrorCode } from '../base/errors.ts';
@@ -28,7 +27,10 @@ import { realDisk } from './real-disk.ts';
 import { ChainCursor, listSegments, openSegment, type ReadableSegment } from './segments.ts';
 import { TILE_WIDTH } from './tree.ts';
 
-/** Longest wait for something new; the folder is watched as well. */
+/**
+ * Longest wait for something new. Looking costs two system calls; watching the folder instead costs more, since a busy
+ * writer fires the watch for every flush, and making one for each wait takes the kernel milliseconds.
+ */
 const POLL_MAX_MS = 50;
 /** The event loop gets a turn at least this often while there is much to read. */
 const YIELD_BYTES = 1024 * 1024;
@@ -420,28 +422,14 @@ export class JournalReader {
 
   async #wait(ms: number, signal: AbortSignal): Promise<void> {
     await new Promise<void>((resolve) => {
-      // Watched only after some idle time: a busy writer would fire it for every flush.
-      const watcher = ms >= POLL_MAX_MS && this.#disk === realDisk ? this.#watch(() => done()) : null;
       const timer = setTimeout(() => done(), ms);
       const done = (): void => {
         clearTimeout(timer);
-        watcher?.close();
         signal.removeEventListener('abort', done);
         resolve();
       };
       signal.addEventListener('abort', done);
     });
-  }
-
-  #watch(changed: () => void): { close(): void } | null {
-    try {
-      const watcher = watch(this.#layout.segments, changed);
-      watcher.on('error', changed);
-      return watcher;
-    } catch {
-      // No inotify watches left: polling alone is enough.
-      return null;
-    }
   }
 
   #damaged(what: string): AppError {
