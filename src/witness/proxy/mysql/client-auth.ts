@@ -45,6 +45,11 @@ export interface Proof {
   readonly userUid: string | null;
 }
 
+/** The nonce of 20 bytes that a client was given last on its connection. */
+export interface GivenNonce {
+  bytes: Buffer;
+}
+
 export interface ClientAuthParts {
   readonly wire: PacketWire;
   readonly authority: Authority;
@@ -53,6 +58,8 @@ export interface ClientAuthParts {
   readonly clientAddress: string;
   readonly methods: readonly string[];
   readonly rsa: RsaKey;
+  /** Kept up by {@link authenticate}. */
+  readonly given: GivenNonce;
 }
 
 /** What the client sent of its own accord. */
@@ -60,9 +67,13 @@ export interface FirstResponse {
   /** The method it used; '' when it cannot say. */
   readonly plugin: string;
   readonly data: Uint8Array;
-  /** The nonce it had, and the method that we announced with it; `null`: it may have had another one. */
-  readonly nonce: Uint8Array | null;
+  /** What we announced with the nonce that it had; '' when that nonce is not certain. */
   readonly announced: string;
+  /**
+   * COM_CHANGE_USER: a switch repeats the nonce that was given before, as servers do. The native method of the C clients
+   * takes its proof from that one whatever a switch says, other clients and methods from the switch's.
+   */
+  readonly repeats: boolean;
 }
 
 /** The method to authenticate with; `null`: there is none that both sides have. */
@@ -80,13 +91,15 @@ export async function authenticate(
   method: string,
   first: FirstResponse,
 ): Promise<Proof | null> {
-  let { data, nonce } = first;
+  let { data } = first;
+  let nonce = parts.given.bytes;
   const native = method === MYSQL_NATIVE_PASSWORD && first.plugin === '';
-  if (nonce === null || (!native && (first.plugin !== method || first.announced !== method))) {
-    const fresh = nonceFor(method);
-    nonce = fresh.subarray(0, method === CLIENT_ED25519 ? fresh.length : -1);
+  if (first.announced === '' || (!native && (first.plugin !== method || first.announced !== method))) {
+    if (method === CLIENT_ED25519) nonce = randomBytes(ED25519_NONCE_BYTES);
+    else if (method !== MYSQL_CLEAR_PASSWORD && !first.repeats) nonce = parts.given.bytes = makeNonce();
+    const sent = switchData(method, nonce);
     parts.wire.send((out, sequence) =>
-      encodeAuthSwitchRequest(out, { plugin: method, data: fresh }, sequence),
+      encodeAuthSwitchRequest(out, { plugin: method, data: sent }, sequence),
     );
     data = await parts.wire.read();
   }
@@ -104,11 +117,11 @@ export async function authenticate(
   }
 }
 
-/** As it is sent: with its NUL, but for ed25519. */
-function nonceFor(method: string): Buffer {
-  if (method === CLIENT_ED25519) return randomBytes(ED25519_NONCE_BYTES);
-  if (method === MYSQL_CLEAR_PASSWORD) return Buffer.alloc(1);
-  return Buffer.concat([makeNonce(), Buffer.alloc(1)]);
+/** A nonce as it is sent: with its NUL, but for ed25519. */
+function switchData(method: string, nonce: Buffer): Buffer {
+  if (method === CLIENT_ED25519) return nonce;
+  const nul = Buffer.alloc(1);
+  return method === MYSQL_CLEAR_PASSWORD ? nul : Buffer.concat([nonce, nul]);
 }
 
 function byVerifier(parts: ClientAuthParts, matches: (verifier: MysqlVerifier) => boolean): Proof | null {

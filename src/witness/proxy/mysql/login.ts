@@ -22,7 +22,14 @@ import { CACHING_SHA2_PASSWORD, makeNonce, MYSQL_NATIVE_PASSWORD } from '../../.
 import { HandshakeReader } from '../handshake.ts';
 import { LoginRefused } from '../login-failed.ts';
 import type { Offer } from './announce.ts';
-import { authenticate, chooseMethod, type FirstResponse, type Proof, type RsaKey } from './client-auth.ts';
+import {
+  authenticate,
+  chooseMethod,
+  type FirstResponse,
+  type GivenNonce,
+  type Proof,
+  type RsaKey,
+} from './client-auth.ts';
 import type { ConnectionIds } from './connections.ts';
 import type { MysqlContext } from './context.ts';
 import { PacketWire } from './packet-wire.ts';
@@ -51,7 +58,7 @@ export interface Login {
   readonly credentialUid: string;
   readonly authentication: 'password' | 'api_key';
   readonly wishes: ClientWishes;
-  readonly nonce: Buffer;
+  readonly given: GivenNonce;
   /** Of KILL only, as no database was named; what to say to everything else. '' for any statement. */
   readonly killsOnly: string;
 }
@@ -144,8 +151,9 @@ export class Logins {
     const response = decodeHandshakeResponse(payload, 0, payload.length);
     progress.speaks41 = true;
     const wishes = wishesOf(response, offer);
-    const first = { plugin: response.authPlugin, data: response.authResponse, nonce, announced };
-    return this.#prove(progress, wire, response.user, response.database, first, wishes, nonce);
+    const first = { plugin: response.authPlugin, data: response.authResponse, announced, repeats: false };
+    const given = { bytes: nonce };
+    return this.#prove(progress, wire, response.user, response.database, first, wishes, given);
   }
 
   /**
@@ -159,9 +167,9 @@ export class Logins {
     const collation =
       change.collation > 0 && change.collation < 256 ? change.collation : before.wishes.collation;
     const wishes = { ...before.wishes, attributes, collation };
-    // Which nonce the client used is not certain, so it is given a new one.
-    const first = { plugin: change.authPlugin, data: change.authResponse, nonce: null, announced: '' };
-    return this.#prove(progress, wire, change.user, change.database, first, wishes, before.nonce);
+    // Which nonce the client used is not certain, so it is told.
+    const first = { plugin: change.authPlugin, data: change.authResponse, announced: '', repeats: true };
+    return this.#prove(progress, wire, change.user, change.database, first, wishes, before.given);
   }
 
   #wire(progress: LoginProgress, wire: PacketWire): PacketWire {
@@ -188,7 +196,7 @@ export class Logins {
     database: string,
     first: FirstResponse,
     wishes: ClientWishes,
-    nonce: Buffer,
+    given: GivenNonce,
   ): Promise<Login> {
     progress.user = user;
     progress.database = database;
@@ -205,7 +213,7 @@ export class Logins {
         'no user name was given; put your dbwitness user name',
         'no user name',
       );
-    const proof = await this.#authenticate(progress, wire, user, database, first);
+    const proof = await this.#authenticate(progress, wire, user, database, first, given);
     const { permit: result, killsOnly } = await this.#permit(proof.userUid, database, proof.credentialUid);
     if (!result.ok) throw new LoginError(codeOf(result.refusal), result.message, result.refusal);
     return {
@@ -216,7 +224,7 @@ export class Logins {
       credentialUid: proof.credentialUid,
       authentication: proof.kind,
       wishes,
-      nonce,
+      given,
       killsOnly,
     };
   }
@@ -245,6 +253,7 @@ export class Logins {
     user: string,
     database: string,
     first: FirstResponse,
+    given: GivenNonce,
   ): Promise<Proof & { userUid: string }> {
     const { authority } = this.#context;
     const clientAddress = progress.peer.address;
@@ -258,7 +267,7 @@ export class Logins {
     const challenge = await authority.challenge({ user, database, engine: 'mysql', clientAddress });
     if (challenge.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, challenge.delayMs));
     const { methods, rsa } = this.#settings;
-    const parts = { wire, authority, challenge, user, clientAddress, methods, rsa };
+    const parts = { wire, authority, challenge, user, clientAddress, methods, rsa, given };
     let proof: Proof | null = null;
     try {
       proof = await authenticate(parts, method, first);
