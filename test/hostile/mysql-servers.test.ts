@@ -152,17 +152,74 @@ describe('a hostile server', () => {
     await two.untilClosed();
   });
 
-  it('50: the file that the statement names is sent, and recorded', async () => {
+  const MINE = "LOAD DATA LOCAL INFILE '/tmp/mine.csv' INTO TABLE t";
+
+  it.each([
+    ['mysql', MINE],
+    ['mysql', `/*!50000 ${MINE} */`],
+    ['mariadb', `SET STATEMENT max_statement_time=9 FOR ${MINE}`],
+  ])('50: the file that the statement names is sent, and recorded (%s: %s)', async (protocol, load) => {
     const { fake, access } = await behind(
       [LOGGED_IN, packet(fileRequest('/tmp/mine.csv'), 1), packet(Buffer.from([0, 1, 0, 2, 0, 0, 0]), 4)],
-      allowed,
+      { ...allowed, protocol },
     );
     const client = await AuditedMysql.connect(node, access);
-    const asked = await client.raw.query("LOAD DATA LOCAL INFILE '/tmp/mine.csv' INTO TABLE t");
+    const asked = await client.raw.query(load);
     expect(asked[0].payload.toString('latin1', 1)).toBe('/tmp/mine.csv');
     client.raw.send(packet(Buffer.from('1,one\n'), 2), packet(Buffer.alloc(0), 3));
     expect(failureOf(await client.raw.answer())).toBe('');
     await waitFor('the file to arrive', () => fake.said().includes('1,one'));
+    const [statement] = await client.statements();
+    expect(statement).toMatchObject({ outcome: 'completed', bytes: 6 });
+  });
+
+  it('50: each LOAD of one text is asked for its own file, and no other statement', async () => {
+    const more = packet(Buffer.from([0, 1, 0, 0x0a, 0, 0, 0]), 4);
+    const { access } = await behind(
+      [
+        LOGGED_IN,
+        packet(fileRequest('/tmp/mine.csv'), 1),
+        Buffer.concat([more, packet(fileRequest('/tmp/its.csv'), 5)]),
+        Buffer.concat([
+          packet(Buffer.from([0, 1, 0, 0x0a, 0, 0, 0]), 8),
+          packet(fileRequest('/tmp/its.csv'), 9),
+        ]),
+      ],
+      allowed,
+    );
+    const client = await AuditedMysql.connect(node, access);
+    const { raw } = client;
+    await raw.query(`${MINE}; LOAD DATA LOCAL INFILE '/tmp/its.csv' INTO TABLE t; SELECT '/tmp/its.csv'`);
+    raw.send(packet(Buffer.from('1,one\n'), 2), packet(Buffer.alloc(0), 3));
+    const next = (await raw.answer()).at(-1);
+    expect(next?.payload.toString('latin1', 1)).toBe('/tmp/its.csv');
+    raw.send(packet(Buffer.from('2,two!\n'), 6), packet(Buffer.alloc(0), 7));
+    expect(failureOf(await raw.answer())).toMatch(/asked for a file/);
+    await raw.untilClosed();
+    const [first, second, third] = await client.recorded();
+    expect(first).toMatchObject({ outcome: 'completed', bytes: 6 });
+    expect(second).toMatchObject({ outcome: 'completed', bytes: 7 });
+    expect(third).toMatchObject({ outcome: 'unknown', bytes: 0 });
+  });
+
+  it('50: the file that a prepared LOAD names is sent, and recorded', async () => {
+    const prepared = packet(Buffer.from([0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 1);
+    const { access } = await behind(
+      [
+        LOGGED_IN,
+        prepared,
+        packet(fileRequest('/tmp/mine.csv'), 1),
+        packet(Buffer.from([0, 1, 0, 2, 0, 0, 0]), 4),
+      ],
+      allowed,
+    );
+    const client = await AuditedMysql.connect(node, access);
+    const { raw } = client;
+    expect(failureOf(await raw.run(Buffer.from(`\x16${MINE}`), 'prepare'))).toBe('');
+    const asked = await raw.run(Buffer.from([0x17, 1, 0, 0, 0, 0, 1, 0, 0, 0]));
+    expect(asked[0].payload.toString('latin1', 1)).toBe('/tmp/mine.csv');
+    raw.send(packet(Buffer.from('1,one\n'), 2), packet(Buffer.alloc(0), 3));
+    expect(failureOf(await raw.answer())).toBe('');
     const [statement] = await client.statements();
     expect(statement).toMatchObject({ outcome: 'completed', bytes: 6 });
   });

@@ -154,6 +154,7 @@ export class Executions {
     const why = s.gate.statements(1) ?? this.#texts.judgeExecution(prepared) ?? this.#spoiled(prepared);
     const statement = s.newInFlight(prepared.calls);
     statement.redacted = prepared.text.redacted;
+    statement.loads = prepared.loads;
     if (why) this.#refuse(whole, prepared, bound, statement, why, carriedTypes);
     s.statements.forgetLongData(prepared);
     if (why) return;

@@ -28,7 +28,7 @@ export class FileTransfer {
     const name = decodeLocalInfile(bytes, at + HEADER_BYTES, next);
     const agreed = (s.upstreamCapabilities.flags & Capability.LOCAL_FILES) !== 0;
     const statement = head.running();
-    if (!agreed || !statement || head.loads === null || !names(head.loads, name)) {
+    if (!agreed || !statement || statement.loads === null || !names(statement.loads, name)) {
       s.lostTrack('the server asked for a file of the client that its statement does not name');
       return;
     }

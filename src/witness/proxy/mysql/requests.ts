@@ -45,8 +45,6 @@ export class Request {
   onAnswer: ((answer: InternalAnswer) => void) | null = null;
   /** Runs when it has succeeded. */
   onSuccess: (() => void) | null = null;
-  /** The text of a LOAD DATA LOCAL of the client's own, which may be asked for its file; `null`: none. */
-  loads: string | null = null;
   /** Its packets, valid in its turn only: to be passed on again should the turn be taken back. */
   bytes: Buffer | null = null;
   start = 0;

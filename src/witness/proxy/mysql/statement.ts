@@ -73,10 +73,13 @@ export class Prepared {
   spoiled = false;
   /** Calls a procedure: several results of one execution. */
   readonly calls: boolean;
+  /** See {@link InFlight.loads}. */
+  readonly loads: string | null;
 
-  constructor(text: PreparedText, calls: boolean) {
+  constructor(text: PreparedText, calls: boolean, loads: string | null) {
     this.text = text;
     this.calls = calls;
+    this.loads = loads;
   }
 }
 
@@ -97,6 +100,8 @@ export class InFlight {
   redacted = false;
   /** Ends with an OK or ERR of its own, whatever results come before: CALL. */
   readonly calls: boolean;
+  /** The text of a LOAD … LOCAL of the client's own, which may be asked for its file; `null`: it is none. */
+  loads: string | null = null;
   /** Its result goes on in a cursor. */
   suspended = false;
   notices: string[] | null = null;

@@ -4,7 +4,7 @@
  * reaches the server.
  */
 import { limits } from '../../../base/limits.ts';
-import type { Classification, StatementSpan } from '../../../model/statement.ts';
+import type { Classification, StatementSpan, Verb } from '../../../model/statement.ts';
 import { decodeQuery, isNull, queryAttributes, QueryView } from '../../../wire/mysql/parameters.ts';
 import { Command } from '../../../wire/mysql/protocol.ts';
 import { StatementKind } from '../recorder.ts';
@@ -133,8 +133,10 @@ export class Texts {
       const word = firstWord(bytes, span.start, span.end);
       const isSet = word === FirstWord.set || word === FirstWord.setStatement;
       s.settings.passed(bytes, span.start, span.end, isSet);
-      if (word === FirstWord.load) request.loads = loadText(bytes, span);
-      statements.push(this.#announceText(bytes, span.start, span.end, this.#calls(bytes, span, word)));
+      const verb = this.#verb(bytes, span, word);
+      const statement = this.#announceText(bytes, span.start, span.end, verb === 'call');
+      if (verb === 'load') statement.loads = loadText(bytes, span);
+      statements.push(statement);
     }
     request.statements = statements;
     s.account.statements += statements.length;
@@ -148,11 +150,13 @@ export class Texts {
     } else s.pass(request, whole.packets, whole.from, whole.to);
   }
 
-  #calls(bytes: Buffer, span: StatementSpan, word: FirstWord): boolean {
-    if (word === FirstWord.call) return true;
-    if (word !== FirstWord.hidden && word !== FirstWord.setStatement) return false;
+  /** The verbs whose answers are of their own kind, CALL and LOAD; others as they come. */
+  #verb(bytes: Buffer, span: StatementSpan, word: FirstWord): Verb {
+    if (word === FirstWord.call) return 'call';
+    if (word === FirstWord.load) return 'load';
+    if (word !== FirstWord.hidden && word !== FirstWord.setStatement) return '';
     const s = this.#s;
-    return s.sql.classify(bytes, span.start, span.end, s.settings.lexical).verb === 'call';
+    return s.sql.classify(bytes, span.start, span.end, s.settings.lexical).verb;
   }
 
   #announceText(bytes: Buffer, start: number, end: number, calls: boolean): InFlight {
@@ -271,9 +275,11 @@ export class Texts {
     }
     const { text, redacted } = s.sql.redactSecrets(bytes, start, end, s.settings.lexical);
     const recorded = redacted ? text : Buffer.from(bytes.subarray(start, end));
+    const verb = this.#verb(bytes, { start, end }, word);
     const prepared = new Prepared(
       new PreparedText(recorded, redacted, end - start, classification),
-      this.#calls(bytes, { start, end }, word),
+      verb === 'call',
+      verb === 'load' ? loadText(bytes, { start, end }) : null,
     );
     const request = new Request(RequestKind.prepare, s.turn.number, whole.answerSequence);
     request.prepared = prepared;
