@@ -49,8 +49,10 @@ export class EpollLink extends BaseLink {
   #readable = false;
   /** The peer's end, or an error, is behind the input. */
   #hangup = false;
-  /** The remainder is to be presented without waiting for more. */
+  /** The remainder is to be presented without waiting for more, and before anything else is said about the stream. */
   #representing = false;
+  /** What reading failed with, while a remainder is still to be presented: the kernel says it only once. */
+  #readFailure: AppError | null = null;
   #isReady = false;
   #readEnded = false;
   #finSent = false;
@@ -86,8 +88,8 @@ export class EpollLink extends BaseLink {
   /** One read, if there is something to read and somebody to give it to. */
   readOnce(): void {
     if (this.paused || this.closed || this.isUnowned || this.#readEnded) return;
-    if (this.#representing) this.#represent();
-    else if (this.#readable) this.#read();
+    if (this.#readable) this.#read();
+    else if (this.#representing) this.#represent();
   }
 
   override async startServerTls(options: ServerTlsOptions, head?: Uint8Array): Promise<Link> {
@@ -183,6 +185,7 @@ export class EpollLink extends BaseLink {
   }
 
   #give(bytes: Buffer, start: number, end: number): void {
+    this.#representing = false;
     const consumed = this.present(bytes, start, end);
     if (this.closed) return;
     if (consumed === end) {
@@ -199,10 +202,6 @@ export class EpollLink extends BaseLink {
   /** Presents the remainder again, after a pause, without new bytes. */
   #represent(): void {
     this.#representing = false;
-    if (this.#readable) {
-      this.#read();
-      return;
-    }
     const carry = this.#carry;
     const { arena } = this.#host;
     if (carry.length === 0) return;
@@ -217,17 +216,24 @@ export class EpollLink extends BaseLink {
   }
 
   #afterEmptyRead(count: number): void {
-    if (count === 0) {
-      this.#readable = false;
-      this.#readEnded = true;
-      this.tell(callOnEnd);
-      if (this.#finSent) this.close(null);
+    const errno = count === 0 ? 0 : this.#host.sys.errno();
+    if (errno === ERRNO.EINTR) {
+      this.#addReady();
       return;
     }
-    const errno = this.#host.sys.errno();
     if (errno === ERRNO.EAGAIN) this.#readable = false;
-    else if (errno === ERRNO.EINTR) this.#addReady();
-    else this.close(this.#failure(errno, 'reading from'));
+    else if (errno !== 0) this.#readFailure = this.#failure(errno, 'reading from');
+    // What was left before a pause comes first; if the handler pauses again, the end waits as well.
+    if (this.#representing) this.#represent();
+    if (errno === ERRNO.EAGAIN || this.closed || this.paused) return;
+    if (this.#readFailure !== null) {
+      this.close(this.#readFailure);
+      return;
+    }
+    this.#readable = false;
+    this.#readEnded = true;
+    this.tell(callOnEnd);
+    if (this.#finSent) this.close(null);
   }
 
   #afterShortWrite(bytes: Buffer, start: number, end: number, written: number): void {

@@ -30,6 +30,8 @@ export class StreamLink extends BaseLink {
   readonly #shared: StreamShared;
   readonly #input = new InputWindow();
   #backlogged = false;
+  /** The stream has ended; the handler may still have bytes to see before it is told. */
+  #inputEnded = false;
   #readEnded = false;
   #finSent = false;
   #error: Error | null = null;
@@ -67,7 +69,7 @@ export class StreamLink extends BaseLink {
 
   protected override startReading(): void {
     // Later, not now: `resume` may be called from within onBytes, and presenting is not re-entrant.
-    if (this.#input.length > 0) setImmediate(this.#represent);
+    if (this.#input.length > 0 || this.#inputEnded) setImmediate(this.#represent);
     this.#stream.resume();
   }
 
@@ -123,13 +125,20 @@ export class StreamLink extends BaseLink {
       input.start = consumed;
       if (stuck) break;
     }
+    if (this.#inputEnded) this.#tellEnd();
   };
 
   readonly #onEnd = (): void => {
-    if (this.#readEnded || this.closed) return;
+    this.#inputEnded = true;
+    if (this.#input.length === 0) this.#tellEnd();
+    else this.#represent(); // what was left before a pause comes first
+  };
+
+  #tellEnd(): void {
+    if (this.#readEnded || this.closed || this.paused) return;
     this.#readEnded = true;
     this.tell(callOnEnd);
-  };
+  }
 
   readonly #onError = (error: Error): void => {
     this.#error ??= error;

@@ -4,12 +4,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { int32, message as m, RawClient } from '../conformance/postgres/raw-client.ts';
 import {
   type Access,
   type Dbwitness,
   isMissing,
+  type PgTarget,
   type PostgresServer,
   startDbwitness,
   startPostgres,
@@ -221,6 +223,33 @@ describe.skipIf(isMissing('postgres', 'psql'))('before login', () => {
       await free.until('Z');
       expect(free.received.find((one) => one.type === 'D')?.body.toString()).toContain('other');
       await free.end();
+    });
+
+    it('8: a setting that the server refuses is refused in its own words, every time', async () => {
+      const answer = async (target: PgTarget, options: string): Promise<unknown> => {
+        const { host, port, user, password, database } = target;
+        const client = new pg.Client({ host, port, user, password, database, options });
+        try {
+          await client.connect();
+          await client.end();
+          return 'let in';
+        } catch (error) {
+          if (!(error instanceof pg.DatabaseError)) return error;
+          return { ...error, message: error.message };
+        }
+      };
+      const { host, port, user, password } = server;
+      for (const options of [
+        '-c nope=1',
+        '-c work_mem=zz',
+        '-c client_encoding=nope',
+        '-c max_connections=3',
+        'word',
+      ]) {
+        const direct = await answer({ host, port, user, password, database: 'postgres' }, options);
+        expect(direct).toMatchObject({ severity: 'FATAL', routine: expect.any(String) });
+        for (let round = 0; round < 8; round++) expect(await answer(writer, options)).toEqual(direct);
+      }
     });
 
     it.each(['database', 'true', 'on', '1'])('9: replication=%s is refused', async (replication) => {

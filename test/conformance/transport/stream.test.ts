@@ -131,6 +131,29 @@ describe.each(DRIVERS)('%s', (driver) => {
       expect(recorder.bytes.toString()).toBe('abcdefghi');
     });
 
+    test('what was left before a pause is presented before the end, also when each byte pauses again', async () => {
+      const recorder = new Recorder();
+      const { socket, link } = await bench.pair((link) => {
+        recorder.consume = (_bytes, start) => {
+          link.pause();
+          return start + 1;
+        };
+        return recorder;
+      });
+      socket.end('abcdef');
+      await until(() => recorder.bytes.length === 1);
+      await echoOnAnotherLink(bench);
+      for (let seen = 2; seen <= 6; seen++) {
+        link.resume();
+        await until(() => recorder.bytes.length === seen);
+        expect(recorder.ended).toBe(false);
+      }
+      link.resume();
+      await until(() => recorder.ended);
+      expect(recorder.bytes.toString()).toBe('abcdef');
+      expect(recorder.calls.filter((call) => call === 'end')).toHaveLength(1);
+    });
+
     test('a link is not read before it has a handler', async () => {
       const { promise, resolve } = Promise.withResolvers<Link>();
       const listener = await bench.listen(resolve);

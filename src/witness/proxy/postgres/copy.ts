@@ -23,6 +23,7 @@ export class CopyState {
   begin(statement: InFlight | null, fromClient: boolean): void {
     this.#statement = statement;
     this.#fromClient = fromClient;
+    if (fromClient) this.#dropSyncsReadOver();
   }
 
   /** The statement has its outcome: a COPY of it is over. */
@@ -34,6 +35,7 @@ export class CopyState {
 
   /** Payload from the client: counts `payloadBytes`, records `bytes[start, end)` of it. */
   received(payloadBytes: number): void {
+    if (this.#queue.size > 0) this.#queue.at(this.#queue.size - 1).dataFollows = true;
     const statement = this.#statement ?? this.#newest();
     if (statement) statement.bytes += payloadBytes;
   }
@@ -77,6 +79,22 @@ export class CopyState {
       if (statement) return statement;
     }
     return null;
+  }
+
+  /**
+   * The server asks for data: it will read over the Syncs that were passed on behind the statement, before any data (what
+   * drivers send that prepare their COPY). Whatever becomes of the COPY, they will not be answered.
+   */
+  #dropSyncsReadOver(): void {
+    const head = this.#queue.head();
+    let count = 0;
+    for (let last = head; last && !last.dataFollows && count + 1 < this.#queue.size; count++) {
+      last = this.#queue.at(count + 1);
+      if (last.kind !== RequestKind.sync) break;
+    }
+    if (count === 0) return;
+    let index = 0;
+    this.#queue.filter(() => index++ === 0 || index > count + 1);
   }
 
   /** While the server reads COPY data it reads over Syncs: they will not be answered. */

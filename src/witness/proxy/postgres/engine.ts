@@ -23,7 +23,7 @@ import { upstreamParameters } from './parameters.ts';
 import { errorResponse, refusal, type Refusal, SQLSTATE } from './refusal.ts';
 import { journalRefusal } from './gate.ts';
 import { PgSession } from './session.ts';
-import { connectUpstream, type UpstreamConnection } from './upstream.ts';
+import { connectUpstream, SettingRefused, type UpstreamConnection } from './upstream.ts';
 
 const KEY_BYTES_3_0 = 4;
 const KEY_BYTES_3_2 = 32;
@@ -201,10 +201,12 @@ export class PgEngine {
     recordFailedLogin(context, Engine.POSTGRES, progress, link.peer, error);
     if (link.closed) return;
     link.send(
-      errorResponse(
-        'FATAL',
-        why ?? refusal(SQLSTATE.internal, 'dbwitness failed inside; its log tells more'),
-      ),
+      error instanceof SettingRefused
+        ? error.response
+        : errorResponse(
+            'FATAL',
+            why ?? refusal(SQLSTATE.internal, 'dbwitness failed inside; its log tells more'),
+          ),
     );
     link.end();
     // A client that does not read its error must not keep the link.

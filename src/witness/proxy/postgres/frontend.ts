@@ -328,7 +328,11 @@ export class Frontend {
       return;
     }
     s.account.statements++;
-    if (text.classification?.writes) s.batchWrites = true;
+    const { classification } = text;
+    if (classification?.writes) {
+      s.batchWrites = true;
+      if (classification.verb === 'copy') s.batchCopies = true;
+    }
     if (portal && view.maxRows <= 0) portal.finished = true;
     request.statements = [statement];
     this.#s.pass(request, bytes, at, next);
@@ -397,6 +401,7 @@ export class Frontend {
   }
 
   #copyEnd(bytes: Buffer, at: number, next: number): void {
+    this.#s.batchCopies = false;
     if (this.#copyRefused) {
       this.#copyRefused = false;
       return;

@@ -40,6 +40,8 @@ export class Request {
   refusal: Refusal | null = null;
   /** The turn in which it was pushed. */
   readonly turn: number;
+  /** COPY data of the client were passed on right behind it. */
+  dataFollows = false;
   /** The server has answered it (an error was sent for it): only ReadyForQuery is awaited. */
   failed = false;
   /** Statements that SQL itself prepares (PREPARE name AS …), once the request succeeds. */

@@ -83,6 +83,8 @@ export class PgSession implements ProxySession, HoldableSession, EndableSession<
   transactionStatus = 0x49;
   /** Something in the current batch may have written. */
   batchWrites = false;
+  /** The current batch has begun a COPY of the client's data, whose end was not passed on: nothing may get in between. */
+  batchCopies = false;
   /** The client is not framed while one of its statements is parsed elsewhere. */
   clientHeld = false;
   /** Nothing more is taken from either side. */
@@ -347,9 +349,11 @@ export class PgSession implements ProxySession, HoldableSession, EndableSession<
 
   /** Asks once per transaction, behind the first batch that may have written. */
   beforeSync(): void {
-    const asks = this.probing && this.batchWrites && this.transactionStatus !== 0x45 && !this.xid.known;
+    const writes = this.batchWrites && !this.batchCopies;
+    const asks = this.probing && writes && this.transactionStatus !== 0x45 && !this.xid.known;
     if (asks) this.xid.send(false);
     this.batchWrites = false;
+    this.batchCopies = false;
   }
 
   /** Simple queries can be asked about only while their transaction is open: before its COMMIT. */

@@ -1,7 +1,7 @@
 /**
  * Opening the upstream connection of a session: dial, TLS as the database's ssl_mode says, log-in with the stored
  * credentials, up to the first ReadyForQuery. Errors of the server at log-in are told to the person without the
- * credentials' details.
+ * credentials' details; those about the client's own settings as the server says them.
  */
 import { pbkdf2 } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -141,7 +141,7 @@ async function logIn(
         notices.push(whole);
         break;
       case T.ErrorResponse:
-        throw upstreamRefused(whole);
+        throw upstreamRefused(whole, login.done);
       case T.NegotiateProtocolVersion:
         break; // we asked for 3.0 and no options: nothing can have been turned down
       case T.ReadyForQuery:
@@ -174,10 +174,25 @@ function parseMessage(bytes: Buffer, start: number, end: number): { value: Messa
   };
 }
 
+/** SQLSTATEs of what a client can get wrong in its start-up settings: values, names, the form of `options`. */
+const ABOUT_SETTINGS = /^(22...|42601|42602|42704|55P02)$/;
+
+/** The server turned down a setting that came from the client: its own words are the answer. */
+export class SettingRefused extends AppError {
+  /** The server's ErrorResponse, whole. */
+  readonly response: Buffer;
+
+  constructor(response: Buffer, message: string) {
+    super('invalid', 'PROXY_SETTING_REFUSED', message);
+    this.response = response;
+  }
+}
+
 /** The server's own refusal, without what only the administrator of dbwitness may know. */
-function upstreamRefused(whole: Buffer): AppError {
+function upstreamRefused(whole: Buffer, loggedIn: boolean): AppError {
   const fields = decodeErrorFields(whole, 5, whole.length);
   const code = fields.get('C') ?? '';
+  if (loggedIn && ABOUT_SETTINGS.test(code)) return new SettingRefused(whole, fields.get('M') ?? code);
   const aboutCredentials = code.startsWith('28');
   const message = aboutCredentials
     ? 'the database server refused the credentials stored for this database; an administrator must correct them'
@@ -245,6 +260,11 @@ class UpstreamLogin {
         throw unsupported(request.kind);
     }
     this.#link.send(writer.copy());
+  }
+
+  /** The server has accepted the credentials. */
+  get done(): boolean {
+    return this.#done;
   }
 
   demandDone(): void {

@@ -12,6 +12,16 @@ function copyIn(sql: string, ...data: readonly Buffer[]): Scenario['run'] {
   };
 }
 
+/** COPY IN as drivers do it that send a Sync with every Execute: the server reads over that one. */
+function syncedCopyIn(data: readonly Buffer[]): Scenario['run'] {
+  return async (client) => {
+    client.send(run('COPY cp FROM STDIN'), m.sync());
+    await client.until('G');
+    client.send(...data);
+    await client.until('Z');
+  };
+}
+
 const BINARY_HEADER = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
 const binaryRow = (n: number, t: string): Buffer =>
   Buffer.concat([int16(2), int32(4), int32(n), int32(Buffer.byteLength(t)), Buffer.from(t)]);
@@ -155,6 +165,42 @@ export const copy: readonly Scenario[] = [
         await client.until('Z');
       },
       COPY_SHOW,
+    ),
+  },
+  {
+    name: 'COPY in, extended, with the Sync before the data',
+    run: sequence(
+      COPY_TABLE,
+      syncedCopyIn([m.copyData('1\tx\n'), m.copyDone(), m.sync()]),
+      syncedCopyIn([m.copyFail('not this way'), m.sync()]),
+      query('BEGIN'),
+      syncedCopyIn([m.copyData('2\ty\n'), m.sync(), m.copyData('3\tz\n'), m.copyDone(), m.sync()]),
+      exchange(run("INSERT INTO cp VALUES (4, 'w')"), m.sync()),
+      query('COMMIT'),
+      COPY_SHOW,
+    ),
+  },
+  {
+    name: 'COPY in, extended, two Syncs before the data, which are wrong, then the end',
+    run: sequence(
+      COPY_TABLE,
+      async (client) => {
+        client.send(run('COPY cp FROM STDIN'), m.sync(), m.sync());
+        await client.until('G');
+        client.send(m.copyData('bad\n'));
+        await client.until('E');
+        client.send(m.copyDone(), m.sync());
+        await client.until('Z');
+      },
+      exchange(run('SELECT 1'), m.sync()),
+      COPY_SHOW,
+    ),
+  },
+  {
+    name: 'COPY in, extended, the statement fails before it asks for data',
+    run: sequence(
+      exchange(run('COPY missing FROM STDIN'), m.sync(), m.copyData('1\tx\n'), m.copyDone(), m.sync()),
+      exchange(run('SELECT 1'), m.sync()),
     ),
   },
   {
