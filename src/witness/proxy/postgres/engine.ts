@@ -202,7 +202,7 @@ export class PgEngine {
     if (link.closed) return;
     link.send(
       error instanceof SettingRefused
-        ? error.response
+        ? settingRefused(error)
         : errorResponse(
             'FATAL',
             why ?? refusal(SQLSTATE.internal, 'dbwitness failed inside; its log tells more'),
@@ -230,6 +230,14 @@ function loginRefusal(error: unknown): Refusal | null {
     typeof state === 'string' && state.length === 5 ? state : SQLSTATE.cannotConnect,
     error.message,
   );
+}
+
+/** As the server says it: behind AuthenticationOk, or libpq would try again without TLS. */
+function settingRefused({ response }: SettingRefused): Buffer {
+  const writer = new ByteWriter(16 + response.length);
+  encodeAuthentication(writer, { kind: 'ok' });
+  writer.raw(response);
+  return writer.copy();
 }
 
 /** AuthenticationOk to ReadyForQuery, as the upstream reported itself, with a cancel key of ours. */
