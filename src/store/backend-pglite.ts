@@ -1,8 +1,8 @@
 /** PGlite as seen from any thread: requests over a data port, which is opened when needed and again when it was lost. */
 import type { MessagePort } from 'node:worker_threads';
-import { copyStatement, type SqlResult, type StoreBackend, type StoreClient } from './backend.ts';
+import { copyStatement, type SqlResult, type Step, type StoreBackend, type StoreClient } from './backend.ts';
 import { toStoreError, unavailable } from './errors.ts';
-import type { Request, Response, SqlFailure } from './pglite-messages.ts';
+import type { BatchStep, Request, Response, SqlFailure } from './pglite-messages.ts';
 
 const CONNECT_TIMEOUT_MS = 15_000;
 
@@ -117,6 +117,22 @@ class PgliteClient implements StoreClient {
       [copy.buffer],
     );
     return rowCount;
+  }
+
+  async batch(steps: readonly Step[]): Promise<boolean> {
+    const copies: ArrayBuffer[] = [];
+    const sent = steps.map((step): BatchStep => {
+      if (step.kind === 'query')
+        return { op: 'query', sql: step.sql, params: step.params, mustAffect: step.mustAffect ?? null };
+      const data = new Uint8Array(step.data);
+      copies.push(data.buffer);
+      return { op: 'copy', sql: copyStatement(step.table, step.columns, `'/dev/blob'`), data };
+    });
+    const { command } = await this.#connection.request(
+      (id) => ({ op: 'batch', id, client: this.#client, steps: sent }),
+      copies,
+    );
+    return command === 'COMMIT';
   }
 
   release(): void {

@@ -4,6 +4,7 @@ import {
   copyStatement,
   parseBigint,
   type SqlResult,
+  type Step,
   type StoreBackend,
   type StoreClient,
 } from './backend.ts';
@@ -81,6 +82,28 @@ class PostgresClient implements StoreClient {
       return await copy.done;
     } catch (error) {
       throw this.#failed(error);
+    }
+  }
+
+  async batch(steps: readonly Step[]): Promise<boolean> {
+    await this.query('begin');
+    try {
+      for (const step of steps) {
+        if (step.kind === 'copy') {
+          await this.copyIn(step.table, step.columns, step.data);
+          continue;
+        }
+        const { rowCount } = await this.query(step.sql, step.params);
+        if (step.mustAffect === undefined || step.mustAffect === rowCount) continue;
+        await this.query('rollback');
+        return false;
+      }
+      await this.query('commit');
+      return true;
+    } catch (error) {
+      // The first error counts; on a dead connection the rollback has happened by itself.
+      await this.query('rollback').catch(() => undefined);
+      throw error;
     }
   }
 

@@ -18,6 +18,22 @@ export interface SqlResult {
   readonly rows: Row[];
 }
 
+/** A piece of a {@link StoreClient.batch}. */
+export type Step =
+  | {
+      readonly kind: 'query';
+      readonly sql: string;
+      readonly params: readonly unknown[];
+      /** Everything is rolled back unless so many rows are returned or affected. */
+      readonly mustAffect?: number;
+    }
+  | {
+      readonly kind: 'copy';
+      readonly table: string;
+      readonly columns: readonly string[];
+      readonly data: Uint8Array;
+    };
+
 export interface StoreClient {
   /** One statement when there are parameters; several are allowed without. */
   query(sql: string, params?: readonly unknown[]): Promise<SqlResult>;
@@ -26,6 +42,12 @@ export interface StoreClient {
    * is only read. Resolves with the number of rows.
    */
   copyIn(table: string, columns: readonly string[], data: Uint8Array): Promise<number>;
+  /**
+   * One transaction of steps that are all known beforehand. `false`: a step affected another number of rows than it had
+   * to, and nothing has happened. On PGlite it runs in one go: however slow the calling thread is, nobody else waits
+   * for it. And it is for bulk work: questions of others go first, up to a bound (`pglite-worker.ts`).
+   */
+  batch(steps: readonly Step[]): Promise<boolean>;
   /** Gives the client back; an open transaction is rolled back. The client must not be used afterwards. */
   release(): void;
 }

@@ -1,15 +1,16 @@
 /**
- * Puts batches into the store: rows and cursor in one transaction, and only if the cursor stands where the batch starts. Who
+ * Puts batches into the store: rows and cursor in one transaction that needs no answer of this thread (which has a low
+ * priority, and others would wait for it), and only if the cursor stands where the batch starts. Who
  * loses that comparison (an answer to COMMIT that was lost, a second indexer, a rebuild in between) finds out here.
  *
  * The usual way is COPY straight into idx_statements. If a row is there already, because a range is indexed again, the
  * transaction is done once more through a temporary table and ON CONFLICT.
  */
 import { AppError, isAppError } from '../base/errors.ts';
-import type { StoreClient } from './backend.ts';
+import type { Step } from './backend.ts';
 import { isDuplicate } from './errors.ts';
 import { type IndexBatch, STATEMENT_COLUMNS } from './index-batch.ts';
-import { createPartition, type PartitionedTable } from './partitions.ts';
+import { createPartition, type Month, type PartitionedTable } from './partitions.ts';
 import type { Store } from './store.ts';
 
 export interface CursorMove {
@@ -63,9 +64,10 @@ export class IndexWriter {
     let merge = false;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#store.transaction((client) => this.#apply(client, batch, move, merge));
+        await this.#ensurePartitions(batch);
+        if (await this.#store.batch(this.#steps(batch, move, merge))) return 'written';
+        return await this.#whereIsTheCursor(move);
       } catch (error) {
-        if (error instanceof CursorMoved) return this.#whereIsTheCursor(move);
         if (attempt >= 2) throw error;
         if (isDuplicate(error) && !merge) {
           merge = true;
@@ -85,20 +87,17 @@ export class IndexWriter {
     return row?.next_seq === move.toSeq ? 'written' : 'moved';
   }
 
-  async #apply(
-    client: StoreClient,
-    batch: IndexBatch,
-    move: CursorMove,
-    merge: boolean,
-  ): Promise<WriteOutcome> {
+  #steps(batch: IndexBatch, move: CursorMove, merge: boolean): Step[] {
+    const steps: Step[] = [];
     // The index can be made again from the journal, and a lost commit takes its cursor with it: no need to wait
     // for the disk. (PGlite has no background writer that would write it later.)
-    if (this.#store.kind === 'postgres') await client.query('set local synchronous_commit = off');
-    const { rowCount } = await client.query(
-      `update idx_cursor set next_seq = $3, next_block = $4, updated_us = $5,
+    if (this.#store.kind === 'postgres') steps.push(query('set local synchronous_commit = off'));
+    steps.push({
+      kind: 'query',
+      sql: `update idx_cursor set next_seq = $3, next_block = $4, updated_us = $5,
          first_seq = greatest(first_seq, $6::bigint), last_block = $7, last_digest = $8
        where journal = $1 and next_seq = $2`,
-      [
+      params: [
         this.#journal,
         move.fromSeq,
         move.toSeq,
@@ -108,56 +107,60 @@ export class IndexWriter {
         move.lastBlock.index,
         move.lastBlock.digest,
       ],
-    );
-    if (rowCount !== 1) throw new CursorMoved();
-    if (batch.openedAtSeq !== null) await this.#closeCrashed(client, batch.openedAtSeq);
-    const created = [
-      ...(await this.#ensure(client, 'idx_statements', batch.statementMonths)),
-      ...(await this.#ensure(client, 'idx_events', batch.eventMonths)),
-    ];
-    await writeSessions(client, batch);
-    if (batch.statements !== null) await copyStatements(client, batch.statements, merge);
-    await updateStatements(client, batch);
-    await writeTexts(client, batch);
-    await writeEvents(client, batch);
-    await writeUsage(client, batch, this.#journal);
-    // Should the commit fail, the next batch looks again whether they exist.
-    for (const name of created) this.#partitions.add(name);
-    return 'written';
+      mustAffect: 1, // else the cursor is not where the batch starts
+    });
+    if (batch.openedAtSeq !== null) closeCrashed(steps, this.#journal, batch.openedAtSeq);
+    writeSessions(steps, batch);
+    if (batch.statements !== null) copyStatements(steps, batch.statements, merge);
+    updateStatements(steps, batch);
+    writeTexts(steps, batch);
+    writeEvents(steps, batch);
+    writeUsage(steps, batch, this.#journal);
+    return steps;
   }
 
-  async #ensure(
-    client: StoreClient,
+  /** Before the batch and not in it, since it is once a month: an empty partition too many does no harm. */
+  async #ensurePartitions(batch: IndexBatch): Promise<void> {
+    const missing = [
+      ...this.#unknown('idx_statements', batch.statementMonths),
+      ...this.#unknown('idx_events', batch.eventMonths),
+    ];
+    if (missing.length === 0) return;
+    await this.#store.transaction(async (client) => {
+      for (const { table, month } of missing) await createPartition(client, table, month);
+    });
+    for (const { name } of missing) this.#partitions.add(name);
+  }
+
+  #unknown(
     table: PartitionedTable,
     months: IndexBatch['eventMonths'],
-  ): Promise<string[]> {
-    const created: string[] = [];
-    for (const month of months) {
-      const name = `${table}_${month.suffix}`;
-      if (this.#partitions.has(name)) continue;
-      await createPartition(client, table, month);
-      created.push(name);
-    }
-    return created;
-  }
-
-  async #closeCrashed(client: StoreClient, seq: number): Promise<void> {
-    await client.query(
-      `update idx_statements set outcome = 'unknown'
-       where outcome = 'running' and journal = $1 and start_seq < $2`,
-      [this.#journal, seq],
-    );
-    await client.query(
-      `update idx_sessions set closed_us = last_us, close_reason = 'crashed', close_detail = ''
-       where closed_us is null and journal = $1 and first_seq < $2`,
-      [this.#journal, seq],
-    );
-    await client.query('delete from idx_texts where journal = $1', [this.#journal]);
+  ): { table: PartitionedTable; month: Month; name: string }[] {
+    return months
+      .map((month) => ({ table, month, name: `${table}_${month.suffix}` }))
+      .filter(({ name }) => !this.#partitions.has(name));
   }
 }
 
-/** The transaction is given up: the cursor is not where the batch starts. */
-class CursorMoved extends Error {}
+function query(sql: string, params: readonly unknown[] = []): Step {
+  return { kind: 'query', sql, params };
+}
+
+function closeCrashed(steps: Step[], journal: string, seq: number): void {
+  steps.push(
+    query(
+      `update idx_statements set outcome = 'unknown'
+       where outcome = 'running' and journal = $1 and start_seq < $2`,
+      [journal, seq],
+    ),
+    query(
+      `update idx_sessions set closed_us = last_us, close_reason = 'crashed', close_detail = ''
+       where closed_us is null and journal = $1 and first_seq < $2`,
+      [journal, seq],
+    ),
+    query('delete from idx_texts where journal = $1', [journal]),
+  );
+}
 
 function isMissingPartition(error: unknown): boolean {
   return isAppError(error) && error.details['cause'] === '23514';
@@ -169,17 +172,20 @@ const SESSION_COLUMNS = `uid uuid, journal text, opened_us bigint, user_uid text
   first_seq bigint, last_seq bigint`;
 const SESSION_NAMES = SESSION_COLUMNS.replaceAll(/ (uuid|bigint|int|text\[\]|text)(?=,|$)/g, '');
 
-async function writeSessions(client: StoreClient, batch: IndexBatch): Promise<void> {
+function writeSessions(steps: Step[], batch: IndexBatch): void {
   if (batch.newSessions.length > 0)
-    await client.query(
-      `insert into idx_sessions (${SESSION_NAMES})
+    steps.push(
+      query(
+        `insert into idx_sessions (${SESSION_NAMES})
        select ${SESSION_NAMES} from json_to_recordset($1::json) as new (${SESSION_COLUMNS})
        on conflict (uid) do nothing`,
-      [JSON.stringify(batch.newSessions)],
+        [JSON.stringify(batch.newSessions)],
+      ),
     );
   if (batch.sessions.length > 0)
-    await client.query(
-      `update idx_sessions s set
+    steps.push(
+      query(
+        `update idx_sessions s set
          statements = s.statements + d.statements,
          errors = s.errors + d.errors,
          used_statements = s.used_statements + d.used_statements,
@@ -196,7 +202,8 @@ async function writeSessions(client: StoreClient, batch: IndexBatch): Promise<vo
          used_bytes bigint, server_messages bigint, last_us bigint, last_seq bigint, closed_us bigint,
          close_reason text, close_detail text, bytes_in bigint, bytes_out bigint)
        where s.uid = d.uid`,
-      [JSON.stringify(batch.sessions)],
+        [JSON.stringify(batch.sessions)],
+      ),
     );
 }
 
@@ -209,27 +216,30 @@ const OF_THE_END: readonly (typeof STATEMENT_COLUMNS)[number][] = [
   'tables',
 ];
 
-async function copyStatements(client: StoreClient, data: Uint8Array, merge: boolean): Promise<void> {
+function copyStatements(steps: Step[], data: Uint8Array, merge: boolean): void {
   if (!merge) {
-    await client.copyIn('idx_statements', STATEMENT_COLUMNS, data);
+    steps.push({ kind: 'copy', table: 'idx_statements', columns: STATEMENT_COLUMNS, data });
     return;
   }
-  await client.query('create temporary table idx_again (like idx_statements) on commit drop');
-  await client.copyIn('idx_again', STATEMENT_COLUMNS, data);
+  steps.push(query('create temporary table idx_again (like idx_statements) on commit drop'));
+  steps.push({ kind: 'copy', table: 'idx_again', columns: STATEMENT_COLUMNS, data });
   const names = STATEMENT_COLUMNS.join(', ');
   const sets = OF_THE_END.map((name) => `${name} = excluded.${name}`).join(', ');
   // What is known from the start never changes; and an end that is there is not taken away by a range without it.
-  await client.query(
-    `insert into idx_statements (${names}) select ${names} from idx_again
+  steps.push(
+    query(
+      `insert into idx_statements (${names}) select ${names} from idx_again
      on conflict (session_uid, ordinal, started_us) do update set ${sets}
      where excluded.finish_seq is not null and idx_statements.finish_seq is null`,
+    ),
   );
 }
 
-async function updateStatements(client: StoreClient, batch: IndexBatch): Promise<void> {
+function updateStatements(steps: Step[], batch: IndexBatch): void {
   if (batch.updates.length === 0) return;
-  await client.query(
-    `update idx_statements s set
+  steps.push(
+    query(
+      `update idx_statements s set
        outcome = d.outcome, finish_seq = d.finish_seq, tag = d.tag, rows = d.rows, bytes = d.bytes,
        duration_us = d.duration_us, first_row_us = d.first_row_us, error_code = d.error_code,
        error_message = d.error_message, xid = d.xid, truncated = d.truncated,
@@ -240,49 +250,56 @@ async function updateStatements(client: StoreClient, batch: IndexBatch): Promise
        error_message text, xid bigint, truncated boolean, sql text, verb text, fingerprint text, tables text[])
      where s.session_uid = d.session_uid and s.ordinal = d.ordinal and s.started_us = d.started_us
        and (d.finish_seq is not null or s.finish_seq is null)`,
-    [JSON.stringify(batch.updates)],
+      [JSON.stringify(batch.updates)],
+    ),
   );
 }
 
-async function writeTexts(client: StoreClient, batch: IndexBatch): Promise<void> {
+function writeTexts(steps: Step[], batch: IndexBatch): void {
   if (batch.texts.length > 0)
-    await client.query(
-      `insert into idx_texts (session_uid, ref, journal, sql, redacted, parameter_types, verb, fingerprint, tables)
+    steps.push(
+      query(
+        `insert into idx_texts (session_uid, ref, journal, sql, redacted, parameter_types, verb, fingerprint, tables)
        select session_uid, ref, journal, sql, redacted, parameter_types, verb, fingerprint, tables
        from json_to_recordset($1::json) as d (session_uid uuid, ref bigint, journal text, sql text, redacted boolean,
          parameter_types bigint[], verb text, fingerprint text, tables text[])
        on conflict (session_uid, ref) do update set sql = excluded.sql, redacted = excluded.redacted,
          parameter_types = excluded.parameter_types, verb = excluded.verb, fingerprint = excluded.fingerprint,
          tables = excluded.tables`,
-      [JSON.stringify(batch.texts)],
+        [JSON.stringify(batch.texts)],
+      ),
     );
   if (batch.endedSessions.length > 0)
-    await client.query('delete from idx_texts where session_uid = any($1::text[]::uuid[])', [
-      batch.endedSessions,
-    ]);
+    steps.push(
+      query('delete from idx_texts where session_uid = any($1::text[]::uuid[])', [batch.endedSessions]),
+    );
 }
 
-async function writeEvents(client: StoreClient, batch: IndexBatch): Promise<void> {
+function writeEvents(steps: Step[], batch: IndexBatch): void {
   if (batch.events.length === 0) return;
-  await client.query(
-    `insert into idx_events (journal, seq, at_us, kind, session_uid, actor, subject, summary, body)
+  steps.push(
+    query(
+      `insert into idx_events (journal, seq, at_us, kind, session_uid, actor, subject, summary, body)
      select journal, seq, at_us, kind, session_uid, actor, subject, summary, body
      from json_to_recordset($1::json) as d (journal text, seq bigint, at_us bigint, kind text, session_uid uuid,
        actor text, subject text, summary text, body text)
      on conflict (journal, seq, at_us) do nothing`,
-    [JSON.stringify(batch.events)],
+      [JSON.stringify(batch.events)],
+    ),
   );
 }
 
-async function writeUsage(client: StoreClient, batch: IndexBatch, journal: string): Promise<void> {
+function writeUsage(steps: Step[], batch: IndexBatch, journal: string): void {
   if (batch.usage.length === 0) return;
-  await client.query(
-    `insert into idx_usage (journal, grant_uid, statements, bytes)
+  steps.push(
+    query(
+      `insert into idx_usage (journal, grant_uid, statements, bytes)
      select $2, grant_uid, statements, bytes
      from json_to_recordset($1::json) as d (grant_uid text, statements bigint, bytes bigint)
      on conflict (grant_uid, journal) do update set
        statements = idx_usage.statements + excluded.statements, bytes = idx_usage.bytes + excluded.bytes`,
-    [JSON.stringify(batch.usage), journal],
+      [JSON.stringify(batch.usage), journal],
+    ),
   );
 }
 

@@ -62,6 +62,12 @@ export interface IndexerStatus extends Readonly<TranslatorCounters> {
   readonly resets: number;
 }
 
+/**
+ * PGlite answers nobody during a batch; log-ins and the API wait for it. So its batches are smaller than PostgreSQL's:
+ * tens of milliseconds on a free machine.
+ */
+const EMBEDDED_BATCH_EVENTS = 2_000;
+
 export interface IndexerOptions {
   readonly store: Store;
   readonly source: JournalSource;
@@ -106,7 +112,8 @@ class Indexer {
 
   constructor(options: IndexerOptions) {
     this.#options = options;
-    this.#limits = { ...INDEXER_LIMITS, ...options.limits };
+    const embedded = options.store.kind === 'pglite' ? { maxBatchEvents: EMBEDDED_BATCH_EVENTS } : {};
+    this.#limits = { ...INDEXER_LIMITS, ...embedded, ...options.limits };
     this.#writer = new IndexWriter(options.store, options.journalName);
     this.#translator = new Translator(options.journalName, options.decoder, this.#state);
     this.#status = {

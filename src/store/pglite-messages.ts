@@ -24,6 +24,16 @@ export type WorkerMessage =
   | { readonly op: 'failed'; readonly message: string }
   | { readonly op: 'closed' };
 
+/** A step of a batch. `mustAffect`: rows, or else everything is rolled back; `null`: any number. */
+export type BatchStep =
+  | {
+      readonly op: 'query';
+      readonly sql: string;
+      readonly params: readonly unknown[];
+      readonly mustAffect: number | null;
+    }
+  | { readonly op: 'copy'; readonly sql: string; readonly data: Uint8Array };
+
 /** Backend to worker, over a data port. `client` numbers the logical connections of the port. */
 export type Request =
   | {
@@ -39,6 +49,13 @@ export type Request =
       readonly client: number;
       readonly sql: string;
       readonly data: Uint8Array;
+    }
+  | {
+      /** One transaction; answered with the command COMMIT or ROLLBACK. */
+      readonly op: 'batch';
+      readonly id: number;
+      readonly client: number;
+      readonly steps: readonly BatchStep[];
     }
   | { readonly op: 'release'; readonly client: number };
 

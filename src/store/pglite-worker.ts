@@ -6,7 +6,9 @@
  *  1. A request of client B never runs between the BEGIN and the COMMIT of client A.
  *  2. A client that is gone (released, port closed), or that sits in a transaction without a request for
  *     {@link IDLE_IN_TRANSACTION_MS}, is rolled back; so nobody waits for ever.
- *  3. Requests are served in the order in which they came, but for those of the client in a transaction, which go first.
+ *  3. Requests are served in the order in which they came, but for those of the client in a transaction, which go first,
+ *     and for batches (the index), which come last: a log-in asks half a dozen questions one after the other, and
+ *     must not wait for a batch behind each. A batch waits for others no longer than {@link MAX_YIELD_MS}.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { PGlite } from '@electric-sql/pglite';
@@ -14,6 +16,7 @@ import { assert } from '../base/assert.ts';
 import { messageOf } from '../base/errors.ts';
 import { parseBigint, type SqlResult } from './backend.ts';
 import type {
+  BatchStep,
   HostMessage,
   PgliteWorkerData,
   Request,
@@ -24,6 +27,9 @@ import type {
 
 const IDLE_IN_TRANSACTION_MS = 60_000;
 const MAX_WAITING_REQUESTS = 10_000;
+/** After an answer, a batch is not begun for so long: the next question of the same log-in or API call may follow. */
+const LINGER_MS = 5;
+const MAX_YIELD_MS = 1_000;
 
 interface Client {
   readonly port: MessagePort;
@@ -35,6 +41,7 @@ interface Client {
 interface Waiting {
   readonly client: Client;
   readonly request: Exclude<Request, { op: 'release' }>;
+  readonly sinceMs: number;
 }
 
 class Server {
@@ -44,6 +51,10 @@ class Server {
   #owner: Client | null = null;
   #running = false;
   #idleTimer: NodeJS.Timeout | null = null;
+  /** When something other than a batch was answered, and when a batch. */
+  #answeredMs = 0;
+  #batchedMs = 0;
+  #lingering: NodeJS.Timeout | null = null;
 
   constructor(db: PGlite) {
     this.#db = db;
@@ -63,6 +74,7 @@ class Server {
   async close(): Promise<void> {
     this.#waiting = [];
     if (this.#idleTimer) clearTimeout(this.#idleTimer);
+    if (this.#lingering) clearTimeout(this.#lingering);
     await this.#db.close();
   }
 
@@ -83,7 +95,7 @@ class Server {
           id: request.id,
           failure: { code: '53300', message: 'too many requests are waiting', constraint: null },
         });
-      else this.#waiting.push({ client, request });
+      else this.#waiting.push({ client, request, sinceMs: performance.now() });
     }
     void this.#pump();
   }
@@ -106,8 +118,30 @@ class Server {
 
   #takeNext(): Waiting | null {
     this.#waiting = this.#waiting.filter(({ client }) => !client.gone);
-    const at = this.#owner === null ? 0 : this.#waiting.findIndex(({ client }) => client === this.#owner);
+    const at =
+      this.#owner === null ? this.#nextAt() : this.#waiting.findIndex(({ client }) => client === this.#owner);
     return at < 0 ? null : (this.#waiting.splice(at, 1)[0] ?? null);
+  }
+
+  /** Whose turn it is when nobody is inside a transaction; −1: nobody's, or not yet. */
+  #nextAt(): number {
+    const batch = this.#waiting.findIndex(({ request }) => request.op === 'batch');
+    const other = this.#waiting.findIndex(({ request }) => request.op !== 'batch');
+    if (batch < 0) return other;
+    const now = performance.now();
+    const dueIn = Math.max(this.#waiting[batch].sinceMs, this.#batchedMs) + MAX_YIELD_MS - now;
+    if (dueIn <= 0) return batch;
+    if (other >= 0) return other;
+    const quietIn = this.#answeredMs + LINGER_MS - now;
+    if (quietIn <= 0) return batch;
+    this.#lingering ??= setTimeout(
+      () => {
+        this.#lingering = null;
+        void this.#pump();
+      },
+      Math.ceil(Math.min(dueIn, quietIn)),
+    );
+    return -1;
   }
 
   async #run({ client, request }: Waiting): Promise<void> {
@@ -123,10 +157,13 @@ class Server {
       response = { id: request.id, failure: failureOf(error) };
     }
     this.#owner = this.#db.isInTransaction() ? client : null;
+    if (request.op === 'batch') this.#batchedMs = performance.now();
+    else this.#answeredMs = performance.now();
     answer(client, response);
   }
 
-  async #execute(request: Waiting['request']): Promise<SqlResult> {
+  async #execute(request: Waiting['request'] | BatchStep): Promise<SqlResult> {
+    if (request.op === 'batch') return this.#batch(request.steps);
     if (request.op === 'copy') {
       const blob = new Blob([request.data as Uint8Array<ArrayBuffer>]);
       const { affectedRows } = await this.#db.query(request.sql, [], { blob });
@@ -140,6 +177,25 @@ class Server {
     assert(result !== undefined, 'PGlite answered nothing');
     const { command, rowCount, rows } = result as typeof result & { command?: string; rowCount?: number };
     return { command: command ?? '', rowCount: rowCount ?? rows.length, rows };
+  }
+
+  async #batch(steps: readonly BatchStep[]): Promise<SqlResult> {
+    const end = async (command: 'COMMIT' | 'ROLLBACK'): Promise<SqlResult> => {
+      await this.#db.exec(command);
+      return { command, rowCount: 0, rows: [] };
+    };
+    await this.#db.exec('BEGIN');
+    try {
+      for (const step of steps) {
+        const { rowCount } = await this.#execute(step);
+        if (step.op === 'query' && step.mustAffect !== null && step.mustAffect !== rowCount)
+          return await end('ROLLBACK');
+      }
+      return await end('COMMIT');
+    } catch (error) {
+      if (this.#db.isInTransaction()) await this.#db.exec('ROLLBACK');
+      throw error;
+    }
   }
 
   async #rollback(): Promise<void> {

@@ -24,7 +24,13 @@
  */
 import { Kysely, PostgresDialect } from 'kysely';
 import type { MessagePort } from 'node:worker_threads';
-import { type BackendKind, inTransaction, type StoreBackend, type StoreClient } from './backend.ts';
+import {
+  type BackendKind,
+  inTransaction,
+  type Step,
+  type StoreBackend,
+  type StoreClient,
+} from './backend.ts';
 import { openPgliteBackend } from './backend-pglite.ts';
 import { openPostgresBackend } from './backend-postgres.ts';
 import { migrate } from './migrate.ts';
@@ -52,6 +58,8 @@ export interface Store {
   readonly db: Kysely<StoreSchema>;
   /** Plain SQL in one transaction, with COPY: what bulk work needs. Commits when `work` resolves. */
   transaction<T>(work: (client: StoreClient) => Promise<T>): Promise<T>;
+  /** One transaction of steps that are all known beforehand: {@link StoreClient.batch}. */
+  batch(steps: readonly Step[]): Promise<boolean>;
   /** A new handle for one other thread. */
   share(): StoreHandle;
   /** Ends the connections, and the embedded store with them when this is the store that opened it. */
@@ -139,6 +147,14 @@ function storeOn(backend: StoreBackend, share: () => StoreHandle): Store {
     kind: backend.kind,
     db: new Kysely<StoreSchema>({ dialect }),
     transaction: (work) => inTransaction(backend, work),
+    batch: async (steps) => {
+      const client = await backend.connect();
+      try {
+        return await client.batch(steps);
+      } finally {
+        client.release();
+      }
+    },
     share,
     close,
   };

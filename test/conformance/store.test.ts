@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { isAppError } from '../../src/base/errors.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { MIGRATIONS } from '../../src/store/migrations.ts';
+import type { Step } from '../../src/store/backend.ts';
 import { connectStore, openStore, type Store, transferOf } from '../../src/store/store.ts';
 import { waitFor } from '../servers/index.ts';
 import { openFresh, startPglite, startPostgres15, type TestBackend } from './store/backends.ts';
@@ -194,6 +195,65 @@ describe.each([
       await connection;
       expect(await settings()).not.toContain('abandoned');
     });
+  });
+
+  describe('batches', () => {
+    const put = (name: string): Step => ({
+      kind: 'query',
+      sql: `insert into settings values ($1, '')`,
+      params: [name],
+    });
+    const none: Step = { kind: 'query', sql: 'delete from settings where false', params: [], mustAffect: 1 };
+
+    it('are one transaction: all of it, or nothing', async () => {
+      expect(await store.batch([put('b1'), put('b2')])).toBe(true);
+      expect(await store.batch([put('b3'), none, put('b4')])).toBe(false);
+      expect(await failure(store.batch([put('b5'), put('b1')]))).toBe('conflict STORE_DUPLICATE');
+      expect(await failure(store.batch([put('b6'), { ...none, sql: 'select 1/0' }]))).toMatch(/^invalid/);
+      expect((await settings()).filter((name) => name.startsWith('b'))).toEqual(['b1', 'b2']);
+    });
+
+    it.runIf(kind === 'pglite')('let the questions of others go first', async () => {
+      const order: string[] = [];
+      const posted = () => new Promise((resolve) => setImmediate(resolve));
+      const waiting = store.transaction(async (client) => {
+        await client.query('select 1'); // from here on everybody else waits
+        const batch = store.batch([put('b7')]).then(() => order.push('batch'));
+        await posted();
+        const question = settings().then(() => order.push('question'));
+        await posted();
+        return { all: Promise.all([batch, question]) };
+      });
+      await (await waiting).all;
+      expect(order).toEqual(['question', 'batch']);
+    });
+
+    it('come to their turn, however many questions there are', async () => {
+      let done = false;
+      const batch = store.batch([put('b9')]).then(() => (done = true));
+      while (!done) await Promise.all(Array.from({ length: 5 }, settings));
+      await batch;
+      expect(await settings()).toContain('b9');
+    });
+
+    it.runIf(kind === 'pglite')(
+      'end without the thread that began them, so nobody waits for it',
+      async () => {
+        const handle = store.share();
+        const gate = new Int32Array(new SharedArrayBuffer(4));
+        const worker = new Worker(new URL('./store/sharing-worker.ts', import.meta.url), {
+          workerData: { handle, increments: -1, gate },
+          transferList: transferOf(handle),
+        });
+        const ended = new Promise((resolve) => worker.once('exit', resolve));
+        await new Promise((resolve) => worker.once('message', resolve));
+        // It does nothing at all from here on, until we let it.
+        await waitFor('its batch to be committed', async () => (await settings()).includes('from-afar-2'));
+        Atomics.store(gate, 0, 1);
+        Atomics.notify(gate, 0);
+        await ended;
+      },
+    );
   });
 
   describe('failures', () => {
