@@ -59,6 +59,8 @@ async function relayGrows(action: () => Promise<unknown>): Promise<number> {
   return residentBytes(pid, 'VmHWM') - before;
 }
 
+const empty = () => ({ events: 0, data: [] as Buffer[], ended: false });
+
 describe.skipIf(isMissing('postgres'))('pipelines', () => {
   it('34: many Executes before one Sync, an error in the middle', async () => {
     const client = await AuditedClient.connect(node, writer);
@@ -383,6 +385,36 @@ describe.skipIf(isMissing('postgres'))('portals and sizes', () => {
     const text = Buffer.concat(pieces);
     expect(text.length).toBe(60 * MB + "SELECT length('')".length);
     expect(text.subarray(15, -2).equals(filler)).toBe(true);
+  });
+
+  it('the rows of a COPY are recorded joined, whole, and before its outcome', async () => {
+    const rows = Array.from({ length: 5_000 }, (_, i) => `${i}\trow ${i}\n`);
+    const client = await AuditedClient.connect(node, writer);
+    await client.exchange(m.query('CREATE TEMPORARY TABLE copied (a int, b text)'));
+    const copyIn = [m.query('COPY copied FROM STDIN'), ...rows.map((row) => m.copyData(row)), m.copyDone()];
+    expect((await client.exchange(...copyIn)).slice(-2)).toEqual(['C COPY 5000', 'Z I']);
+    const lines = await client.exchange(m.query('COPY copied TO STDOUT'));
+    expect(lines.filter((line) => line === 'd')).toHaveLength(5_000);
+    await client.statements();
+    const session = await client.session();
+    const journal = JournalReader.open(join(node.dataDir, 'journal'));
+    const recorded: Record<string, { events: number; data: Buffer[]; ended: boolean }> = {};
+    for (const { event } of journal.events()) {
+      if (hex(event.sessionUid) !== session.uid.replaceAll('-', '')) continue;
+      const { body } = event;
+      if (body.case === 'statementFinished') (recorded[body.value.ordinal] ??= empty()).ended = true;
+      if (body.case !== 'copyChunk') continue;
+      const copied = (recorded[body.value.ordinal] ??= empty());
+      expect([copied.ended, body.value.fromClient]).toEqual([false, body.value.ordinal === 2]);
+      copied.events++;
+      copied.data.push(Buffer.from(body.value.data));
+    }
+    await journal.close();
+    for (const ordinal of [2, 3]) {
+      const { events, data, ended } = recorded[ordinal];
+      expect([Buffer.concat(data).toString(), ended]).toEqual([rows.join(''), true]);
+      expect(events).toBeLessThan(500); // a chunk at a time, not a row
+    }
   });
 
   it('38c: a row of 120 MB and three million rows stream through', async () => {

@@ -80,6 +80,7 @@ export class Backend {
   #settle(): void {
     const s = this.#s;
     this.#capture.flush();
+    s.copy.flush();
     s.records.recorder.settle();
     s.running(s.queue.head())?.keep();
   }
@@ -341,6 +342,7 @@ export class Backend {
   ): void {
     const s = this.#s;
     this.#capture.flushOthers(statement);
+    s.copy.flush();
     // An error before its Execute was reached: it never came to run the portal that has its name now.
     const reached = head === s.queue.head();
     const actual = reached && head.kind === RequestKind.execute ? s.actual.portal(head.name) : null;
@@ -388,6 +390,7 @@ export class Backend {
     const s = this.#s;
     const fields = decodeErrorFields(bytes, at + HEADER_BYTES, next);
     this.#capture.flush();
+    s.copy.flush();
     s.copy.end(null);
     const severity = fields.get('V') ?? fields.get('S');
     if (!head || severity === 'FATAL' || severity === 'PANIC') {

@@ -1,8 +1,14 @@
-/** COPY: whose data are on their way, in which direction, and what they leave in the journal. */
+/**
+ * COPY: whose data are on their way, in which direction, and what they leave in the journal. A server sends a message per
+ * row; the payloads of a chunk are joined into one event.
+ */
 import { RequestKind, type RequestQueue } from './requests.ts';
 import type { Refusal } from './refusal.ts';
 import type { PgSession } from './session.ts';
 import type { InFlight } from './statement.ts';
+
+/** Payloads up to this size are joined, into as much as this. */
+const JOINED_BYTES = 64 * 1024;
 
 export class CopyState {
   readonly #s: PgSession;
@@ -13,6 +19,11 @@ export class CopyState {
   #fromClient = false;
   /** Client data came in the current turn. */
   inTurn = false;
+  /** Payload that is not in the journal yet: `#joined[0, #joinedBytes)`, of one statement in one direction. */
+  #joined: Buffer | null = null;
+  #joinedBytes = 0;
+  #joinedOrdinal = 0;
+  #joinedFromClient = false;
 
   constructor(session: PgSession) {
     this.#s = session;
@@ -59,7 +70,28 @@ export class CopyState {
     if (room <= 0) return;
     const cut = Math.min(end, start + room);
     statement.recordedBytes += cut - start;
-    this.#s.recorder.copy(statement.ordinal, fromClient, bytes, start, cut);
+    this.#join(statement.ordinal, fromClient, bytes, start, cut);
+  }
+
+  #join(ordinal: number, fromClient: boolean, bytes: Buffer, start: number, end: number): void {
+    const other = ordinal !== this.#joinedOrdinal || fromClient !== this.#joinedFromClient;
+    if (other || this.#joinedBytes + end - start > JOINED_BYTES) this.flush();
+    if (end - start > JOINED_BYTES) {
+      this.#s.recorder.copy(ordinal, fromClient, bytes, start, end);
+      return;
+    }
+    this.#joined ??= Buffer.allocUnsafeSlow(JOINED_BYTES);
+    this.#joinedBytes += bytes.copy(this.#joined, this.#joinedBytes, start, end);
+    this.#joinedOrdinal = ordinal;
+    this.#joinedFromClient = fromClient;
+  }
+
+  /** Puts what was joined into the journal: at the end of every chunk, and before an outcome. */
+  flush(): void {
+    if (this.#joined === null || this.#joinedBytes === 0) return;
+    const bytes = this.#joinedBytes;
+    this.#joinedBytes = 0;
+    this.#s.recorder.copy(this.#joinedOrdinal, this.#joinedFromClient, this.#joined, 0, bytes);
   }
 
   /** The COPY under way will end with this error instead of the server's. */

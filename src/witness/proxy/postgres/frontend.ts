@@ -101,6 +101,7 @@ export class Frontend {
     // A client that pipelines more than we hold is not read until answers come (back-pressure).
     if (s.queue.size > limits.maxPipelinedRequests) s.flow.pauseClient(PAUSE.pipeline);
     this.#keepPortals();
+    s.copy.flush();
     if (s.closing) at = end;
     s.traffic.countIn(at - start);
     return at;

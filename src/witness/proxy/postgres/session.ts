@@ -415,6 +415,7 @@ export class PgSession implements ProxySession, HoldableSession, EndableSession<
   }
 
   recordUnanswered(): void {
+    this.copy.flush();
     for (let i = 0; i < this.queue.size; i++)
       for (const statement of this.queue.at(i).statements ?? [])
         if (!statement.finished) this.records.finishUnanswered(statement, Outcome.UNKNOWN);
