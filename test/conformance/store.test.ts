@@ -229,9 +229,9 @@ describe.each([
     });
 
     it('come to their turn, however many questions there are', async () => {
-      let done = false;
-      const batch = store.batch([put('b9')]).then(() => (done = true));
-      while (!done) await Promise.all(Array.from({ length: 5 }, settings));
+      const turn = { came: false };
+      const batch = store.batch([put('b9')]).then(() => (turn.came = true));
+      while (!turn.came) await Promise.all(Array.from({ length: 5 }, settings));
       await batch;
       expect(await settings()).toContain('b9');
     });
