@@ -19,7 +19,8 @@ struct thread {
   u64 message_us;
   u64 bias;
   u64 commit_lsn;
-  u64 commit_us;
+  u64 commit_message; /* message_us of the statement whose transaction ended with commit_xid */
+  u64 failed_message; /* the same of the last one whose portal failed */
   u32 commit_xid;
   u32 tgid;
   u32 owner;          /* cookie of the attachment whose handlers may touch this thread */
@@ -43,7 +44,7 @@ struct thread {
   u32 port;
   u32 result;
 };
-_Static_assert(sizeof(struct thread) == 136, "thread: THREAD_BYTES of src/witness/probe/object.ts; without holes");
+_Static_assert(sizeof(struct thread) == 144, "thread: THREAD_BYTES of src/witness/probe/object.ts; without holes");
 
 INLINE void count(u32 what, u64 by) {
   u32 zero = 0;

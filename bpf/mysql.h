@@ -5,15 +5,17 @@
  *   dispatch_command ── start              net_send_ok, net_send_error ── affected rows, errno
  *     log_slow_statement ── one statement with its text and rows (once per statement of the packet)
  *   … returns ── the return value
- *   acl_authenticate ── log-in, successful or not      end_connection ── the end
+ *   thd_init_client_charset ── what the client says of itself      acl_authenticate ── log-in, successful or not
+ *   end_connection ── the end
  */
 #ifndef DBW_MYSQL_H
 #define DBW_MYSQL_H
 #include "common.h"
 
 /* Commands that run statements: each ends in log_slow_statement. */
-enum { COM_QUERY = 3, COM_CHANGE_USER = 17, COM_STMT_PREPARE = 22, COM_STMT_EXECUTE = 23, COM_STMT_BULK_EXECUTE = 250 };
-enum { OPTION_TEXT_AT_ENTRY = 2, OPTION_SECURITY_INSIDE = 4 };
+enum { COM_QUERY = 3, COM_CHANGE_USER = 17, COM_STMT_PREPARE = 22, COM_STMT_EXECUTE = 23, COM_STMT_SEND_LONG_DATA = 24, COM_STMT_BULK_EXECUTE = 250 };
+#define PAGE_BYTES 4096ull
+enum { OPTION_PARAMETERS = 1, OPTION_TEXT_AT_ENTRY = 2, OPTION_SECURITY_INSIDE = 4 };
 
 INLINE u64 field(u64 base, u32 offset) {
   u64 value = 0;
@@ -46,6 +48,14 @@ INLINE u64 security_of(struct binary *b, u64 thd) {
   return field(thd, b->offset[O_SECURITY]);
 }
 
+/* NET, mysql_com.h: {Vio *vio; uchar *buff, *buff_end, *write_pos, *read_pos; int fd; …} */
+struct net { u64 vio, buff, buff_end, write_pos, read_pos; s32 fd; u32 unused; };
+
+INLINE int net_of(struct net *net, struct binary *b, u64 thd) {
+  if (b->offset[O_NET] == ABSENT || !thd) return 0;
+  return !read_user(net, sizeof(*net), (void *)(thd + b->offset[O_NET])) && net->vio;
+}
+
 /* Who the connection is: once, and again after it changed. */
 INLINE void session(struct thread *t, struct binary *b, u32 cookie, u64 thd, u64 connection) {
   struct my_session *e = RESERVE(struct my_session);
@@ -56,6 +66,9 @@ INLINE void session(struct thread *t, struct binary *b, u32 cookie, u64 thd, u64
   string_field(e->user, sizeof(e->user), security, b->offset[O_USER]);
   string_field(e->host, sizeof(e->host), security, b->offset[O_HOST]);
   string_field(e->ip, sizeof(e->ip), security, b->offset[O_IP]);
+  struct net net = {};
+  e->fd = net_of(&net, b, thd) ? net.fd : -1;
+  e->unused = 0;
   SUBMIT(e);
   t->connection = connection;
 }
@@ -127,8 +140,32 @@ INLINE int dispatch(u32 cookie, u64 thd, u32 command, u64 packet, u32 length) {
   return 0;
 }
 
+#define PACKET(TYPE) ({                                                                           \
+  TYPE *e = RESERVE(TYPE);                                                                        \
+  if (!e) return count(LOST_OTHERS, 1);                                                           \
+  if (n > sizeof(e->data)) n = sizeof(e->data);                                                   \
+  if (n && read_user(e->data, n, (void *)packet)) { count(UNREADABLE, 1); n = 0; }                \
+  head(&e->p.h, MY_PACKET, cookie, n);                                                            \
+  e->p.connection = field(thd, b->offset[O_THREAD_ID]) & 0xffffffff;                              \
+  e->p.command = command;                                                                         \
+  e->p.total = length;                                                                            \
+  SUBMIT(e); })
+
+/* The values of a prepared execution, for servers that hand on the packet itself. */
+INLINE void parameters(u32 cookie, u64 thd, u32 command, u64 packet, u32 length) {
+  if (command != COM_STMT_EXECUTE && command != COM_STMT_SEND_LONG_DATA) return;
+  struct binary *b = map_lookup(&binaries, &cookie);
+  if (!b || !(b->options & OPTION_PARAMETERS) || !thread_of(cookie)) return;
+  u32 n = length;
+  barrier_var(n);
+  if (n <= sizeof(((struct my_packet_small *)0)->data) || command == COM_STMT_SEND_LONG_DATA) PACKET(struct my_packet_small);
+  else if (n <= sizeof(((struct my_packet_middle *)0)->data)) PACKET(struct my_packet_middle);
+  else PACKET(struct my_packet_large);
+}
+
 /* dispatch_command(enum_server_command, THD *, char *packet, uint length[, …]): MySQL 5.6, MariaDB */
 SEC("uprobe/my") int my_dispatch_packet(struct pt_regs *ctx) {
+  parameters(cookie_of(ctx), ARG2(ctx), (u32)ARG1(ctx), ARG3(ctx), (u32)ARG4(ctx));
   return dispatch(cookie_of(ctx), ARG2(ctx), (u32)ARG1(ctx), ARG3(ctx), (u32)ARG4(ctx));
 }
 
@@ -241,6 +278,34 @@ SEC("uretprobe/my") int my_peer_end(struct pt_regs *ctx) {
   read_user(&port, 2, (void *)t->peer_port);
   t->port = port;
   t->peer_port = 0;
+  return 0;
+}
+
+/* bool thd_init_client_charset(THD *, uint): the packet of a log-in or of COM_CHANGE_USER is in the buffer */
+SEC("uprobe/my") int my_handshake(struct pt_regs *ctx) {
+  u32 cookie = cookie_of(ctx);
+  struct thread *t = thread_of(cookie);
+  struct binary *b = map_lookup(&binaries, &cookie);
+  struct net net = {};
+  if (!t || !b || !net_of(&net, b, ARG1(ctx))) return 0;
+  if (net.read_pos < net.buff || net.read_pos >= net.buff_end) return 0;
+  u64 n = net.buff_end - net.read_pos;
+  if (n > sizeof(((struct my_handshake *)0)->data)) n = sizeof(((struct my_handshake *)0)->data);
+  struct my_handshake *e = RESERVE(struct my_handshake);
+  if (!e) { count(LOST_OTHERS, 1); return 0; }
+  barrier_var(n);
+  if (n > sizeof(e->data)) n = sizeof(e->data);
+  if (read_user(e->data, n, (void *)net.read_pos)) {
+    /* The buffer was not used further than this page yet: nor does the packet go further. */
+    n = PAGE_BYTES - (net.read_pos & (PAGE_BYTES - 1));
+    barrier_var(n);
+    if (n > sizeof(e->data)) n = sizeof(e->data);
+    if (read_user(e->data, n, (void *)net.read_pos)) { count(UNREADABLE, 1); n = 0; }
+  }
+  head(&e->h, MY_HANDSHAKE, cookie, n);
+  e->change_user = t->open && t->command == COM_CHANGE_USER;
+  e->unused = 0;
+  SUBMIT(e);
   return 0;
 }
 

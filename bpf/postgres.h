@@ -2,10 +2,15 @@
  *
  * PostgreSQL 10 to 18, by functions that every build exports. A backend is a process with one thread.
  *
- *   PortalRun(top level) ── start    EndCommand ── the statement with its text, tag, rows, xid, LSN
- *                                    EmitErrorReport ─ pq_sendstring × 4 ── or its error
- *   XactLogCommitRecord / XactLogAbortRecord ── where the transaction ended in the WAL
+ *   EndCommand ── the statement with its text, tag, rows, xid, LSN: the one hook of a statement that succeeds
+ *   PostgresMain, where it says PortalSuspended ── the same of a run that stopped at its row limit
+ *   MarkPortalFailed ── the error that follows is of a statement that ran
+ *   EmitErrorReport ─ pq_sendstring × 4 ── the error with its statement
+ *   TransactionIdSetTreeStatus ── where the transaction ended in the WAL
  *   InitPostgres ── log-in, and its success    proc_exit ── the end
+ *
+ * A statement begins with its message (statement_timestamp()), a later one of the same message where the one before
+ * ended. PortalRun is attached to only where that, or the place of PortalSuspended, is not found in the binary.
  */
 #ifndef DBW_POSTGRES_H
 #define DBW_POSTGRES_H
@@ -13,6 +18,8 @@
 
 #define FETCH_ALL 0x7fffffffffffffffLL
 enum { DEST_REMOTE = 2, DEST_REMOTE_EXECUTE = 3 };
+enum { STATUS_COMMITTED = 1, STATUS_ABORTED = 2 };
+enum { OPTION_SUSPENDED_RBP = 8 };
 
 INLINE u64 global_value(struct thread *t, struct binary *b, u32 which) {
   u64 value = 0, at = b->global[which];
@@ -20,23 +27,29 @@ INLINE u64 global_value(struct thread *t, struct binary *b, u32 which) {
   return value;
 }
 
+/* Where the thread is: in the same message as before, or in a new one, whose statements are counted anew. */
+INLINE void place_in_message(struct thread *t, struct binary *b) {
+  u64 now = global_value(t, b, G_STATEMENT_TIME);
+  if (now && now == t->message_us) return;
+  t->message_us = now;
+  t->index = 0;
+  if (!t->open) t->started = 0;
+}
+
+/* After place_in_message(). */
 INLINE void fields(struct pg_fields *f, u16 type, struct thread *t, struct binary *b, u32 cookie, u32 bytes) {
   head(&f->h, type, cookie, bytes);
-  u64 message = global_value(t, b, G_STATEMENT_TIME);
-  if (!message || message != t->message_us) {
-    t->message_us = message;
-    t->index = 0;
-  }
   f->started = t->started;
-  f->message_us = message;
+  f->message_us = t->message_us;
   f->index = t->index;
   f->flags = t->parameters ? FLAG_PARAMETERS : 0;
   f->unused = 0;
-  u64 xid = global_value(t, b, G_XID);
-  f->xid = xid ? (u32)xid : t->commit_xid;
   f->lsn = 0;
+  u64 xid = global_value(t, b, G_XID);
   if (xid) f->lsn = global_value(t, b, G_LAST_RECORD);
-  if (!f->lsn) f->lsn = t->commit_lsn;
+  int ended = t->commit_xid && t->commit_message == t->message_us;
+  f->xid = xid ? (u32)xid : ended ? t->commit_xid : 0;
+  if (!f->lsn && ended) f->lsn = t->commit_lsn;
 }
 
 INLINE void completion(struct pg_fields *f, struct binary *b, u64 completion) {
@@ -46,8 +59,9 @@ INLINE void completion(struct pg_fields *f, struct binary *b, u64 completion) {
   else read_user_str(f->tag, 32, (void *)completion);
 }
 
-/* One statement record with its text. `completed` is the QueryCompletion or tag, 0 at the start of a limited run. */
+/* One statement record with its text. `completed` is the QueryCompletion or tag, 0 where there is none. */
 INLINE void statement(struct thread *t, struct binary *b, u32 cookie, u64 completed, u8 flags) {
+  place_in_message(t, b);
   u64 sql = global_value(t, b, G_QUERY);
   char small[PG_SMALL_TEXT];
   long got = sql ? read_user_str(small, sizeof(small), (void *)sql) : 1;
@@ -78,6 +92,13 @@ INLINE void statement(struct thread *t, struct binary *b, u32 cookie, u64 comple
   if (more) rest_of_string(sql, PG_LARGE_TEXT - 1, b->max_text, cookie);
 }
 
+INLINE void ended(struct thread *t) {
+  t->started = ktime_ns();
+  t->open = CLOSED;
+  t->commit_xid = 0;
+  t->commit_lsn = 0;
+}
+
 /* bool PortalRun(Portal portal, long count, bool isTopLevel, …) */
 SEC("uprobe/pg") int pg_portal_run(struct pt_regs *ctx) {
   if (!(ARG3(ctx) & 0xff)) return 0;
@@ -106,12 +127,38 @@ SEC("uprobe/pg") int pg_end_command(struct pt_regs *ctx) {
   struct binary *b = map_lookup(&binaries, &cookie);
   if (!t || !b) return 0;
   t->bias = ADDRESS(ctx) - b->entry[AT_END_COMMAND];
-  if (!t->open) t->started = 0;
   statement(t, b, cookie, ARG1(ctx), 0);
   t->index++;
-  t->open = CLOSED;
-  t->commit_xid = 0;
-  t->commit_lsn = 0;
+  ended(t);
+  return 0;
+}
+
+/* In PostgresMain: pq_putemptymessage('s'), the run stopped at its row limit. Its QueryCompletion is in the frame. */
+SEC("uprobe/pg") int pg_suspended(struct pt_regs *ctx) {
+  u32 cookie = cookie_of(ctx);
+  struct thread *t = thread_of(cookie);
+  struct binary *b = map_lookup(&binaries, &cookie);
+  if (!t || !b) return 0;
+  t->bias = ADDRESS(ctx) - b->entry[AT_SUSPENDED];
+  /* Both are loaded: the verifier wants a constant place in the context. */
+  u64 frame = ctx->rsp, pointer = ctx->rbp;
+  barrier_var(frame);
+  barrier_var(pointer);
+  if (b->options & OPTION_SUSPENDED_RBP) frame = pointer;
+  u32 displacement = b->offset[O_SUSPENDED];
+  statement(t, b, cookie, displacement == ABSENT ? 0 : frame + (s64)(s32)displacement, FLAG_SUSPENDED);
+  ended(t);
+  return 0;
+}
+
+/* void MarkPortalFailed(Portal portal) */
+SEC("uprobe/pg") int pg_portal_failed(struct pt_regs *ctx) {
+  u32 cookie = cookie_of(ctx);
+  struct thread *t = thread_of(cookie);
+  struct binary *b = map_lookup(&binaries, &cookie);
+  if (!t || !b) return 0;
+  t->bias = ADDRESS(ctx) - b->entry[AT_PORTAL_FAILED];
+  t->failed_message = global_value(t, b, G_STATEMENT_TIME);
   return 0;
 }
 
@@ -125,6 +172,7 @@ SEC("uprobe/pg") int pg_error_report(struct pt_regs *ctx) {
 INLINE void error_record(struct thread *t, struct binary *b, u32 cookie, u64 message) {
   /* Parallel workers report theirs to their leader, which reports it to the client. */
   if (!global_value(t, b, G_PORT)) return;
+  place_in_message(t, b);
   u64 sql = global_value(t, b, G_QUERY);
   struct pg_error *e = RESERVE(struct pg_error);
   if (!e) {
@@ -132,9 +180,9 @@ INLINE void error_record(struct thread *t, struct binary *b, u32 cookie, u64 mes
     else count(LOST_OTHERS, 1);
     return;
   }
-  if (t->open == CLOSED) t->started = 0;
   fields(&e->f, PG_ERROR, t, b, cookie, 0);
-  e->f.flags |= FLAG_ERROR | (sql ? FLAG_MORE_TEXT : 0) | (t->open ? FLAG_RUNNING : 0);
+  int running = t->open || (t->message_us && t->failed_message == t->message_us);
+  e->f.flags |= FLAG_ERROR | (sql ? FLAG_MORE_TEXT : 0) | (running ? FLAG_RUNNING : 0);
   e->f.tag[0] = t->login;
   e->f.tag[1] = e->f.tag[2] = e->f.tag[3] = 0;
   __builtin_memcpy(e->severity, t->severity, 8);
@@ -165,47 +213,34 @@ SEC("uprobe/pg") int pg_send_string(struct pt_regs *ctx) {
   return 0;
 }
 
-/* XLogRecPtr XactLogCommitRecord(TimestampTz commit_time, …) */
-SEC("uprobe/pg") int pg_commit(struct pt_regs *ctx) {
+/* void TransactionIdSetTreeStatus(TransactionId xid, int n, TransactionId *children, XidStatus status, XLogRecPtr lsn) */
+SEC("uprobe/pg") int pg_tree_status(struct pt_regs *ctx) {
+  u32 xid = (u32)ARG1(ctx), status = (u32)ARG4(ctx);
+  if (status != STATUS_COMMITTED && status != STATUS_ABORTED) return 0;
   u32 cookie = cookie_of(ctx);
   struct thread *t = thread_of(cookie);
   struct binary *b = map_lookup(&binaries, &cookie);
   if (!t || !b) return 0;
-  t->bias = ADDRESS(ctx) - b->entry[AT_COMMIT];
-  t->commit_xid = (u32)global_value(t, b, G_XID);
-  t->commit_us = ARG1(ctx);
-  return 0;
-}
-
-INLINE int transaction(struct pt_regs *ctx, u64 committed) {
-  u32 cookie = cookie_of(ctx);
-  struct thread *t = known_thread(cookie);
-  if (!t) return 0;
-  t->commit_lsn = RESULT(ctx);
+  t->bias = ADDRESS(ctx) - b->entry[AT_TREE_STATUS];
+  /* Another than the thread's own: a subtransaction that is rolled back. None: COMMIT PREPARED. */
+  u64 own = global_value(t, b, G_XID);
+  if (own && (u32)own != xid) return 0;
+  /* Whoever has written nothing replays what others did: recovery. */
+  u64 lsn = global_value(t, b, G_LAST_RECORD);
+  if (!lsn && b->global[G_LAST_RECORD]) return 0;
+  t->commit_xid = xid;
+  t->commit_lsn = lsn;
+  t->commit_message = global_value(t, b, G_STATEMENT_TIME);
   struct pg_transaction *e = RESERVE(struct pg_transaction);
   if (!e) { count(LOST_OTHERS, 1); return 0; }
   head(&e->h, PG_TRANSACTION, cookie, 0);
-  e->xid = t->commit_xid;
-  e->lsn = t->commit_lsn;
-  e->time_us = t->commit_us;
-  e->committed = committed;
+  e->xid = xid;
+  e->lsn = lsn;
+  e->time_us = own ? global_value(t, b, G_STOP_TIME) : 0;
+  e->committed = status == STATUS_COMMITTED;
   SUBMIT(e);
   return 0;
 }
-SEC("uretprobe/pg") int pg_commit_end(struct pt_regs *ctx) { return transaction(ctx, 1); }
-
-/* XLogRecPtr XactLogAbortRecord(TimestampTz abort_time, …) */
-SEC("uprobe/pg") int pg_abort(struct pt_regs *ctx) {
-  u32 cookie = cookie_of(ctx);
-  struct thread *t = thread_of(cookie);
-  struct binary *b = map_lookup(&binaries, &cookie);
-  if (!t || !b) return 0;
-  t->bias = ADDRESS(ctx) - b->entry[AT_ABORT];
-  t->commit_xid = (u32)global_value(t, b, G_XID);
-  t->commit_us = ARG1(ctx);
-  return 0;
-}
-SEC("uretprobe/pg") int pg_abort_end(struct pt_regs *ctx) { return transaction(ctx, 0); }
 
 /* void InitPostgres(const char *in_dbname, Oid dboid, const char *username, …): a new backend, before authentication */
 SEC("uprobe/pg") int pg_init(struct pt_regs *ctx) {
@@ -295,7 +330,10 @@ SEC("uprobe/pg") int pg_portal_start(struct pt_regs *ctx) {
   u32 cookie = cookie_of(ctx);
   struct thread *t = thread_of(cookie);
   struct binary *b = map_lookup(&binaries, &cookie);
-  if (!t || !b || t->open == OPEN) return 0;
+  if (!t || !b) return 0;
+  t->bias = ADDRESS(ctx) - b->entry[AT_PORTAL_START];
+  /* Inside of another: a cursor of a function. */
+  if (t->open == OPEN || global_value(t, b, G_ACTIVE_PORTAL)) return 0;
   t->parameters = 0;
   u64 list = ARG2(ctx);
   if (!list) return 0;

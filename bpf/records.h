@@ -23,10 +23,10 @@ enum record_type {
   MY_SESSION = 32,
   MY_LOGIN = 33,
   MY_EXIT = 34,
-  MY_PEER = 35,
+  MY_HANDSHAKE = 35,
 };
 
-enum { FLAG_MORE_TEXT = 1, FLAG_LIMITED = 2, FLAG_PARAMETERS = 4, FLAG_ERROR = 8, FLAG_RUNNING = 16, FLAG_BEGINS = 32 };
+enum { FLAG_MORE_TEXT = 1, FLAG_LIMITED = 2, FLAG_PARAMETERS = 4, FLAG_ERROR = 8, FLAG_RUNNING = 16, FLAG_BEGINS = 32, FLAG_SUSPENDED = 64 };
 
 struct header {
   u16 type;
@@ -45,7 +45,7 @@ struct text_end { struct header h; u64 total; };
 
 struct pg_fields {
   struct header h;
-  u64 started;      /* ns: PortalRun */
+  u64 started;      /* ns: the end of the statement before in the same message, or PortalRun; 0: with the message */
   u64 message_us;   /* statement_timestamp(): microseconds since 2000-01-01 */
   u64 lsn;
   u32 xid;
@@ -106,20 +106,37 @@ struct my_large { struct my_fields f; char text[MY_LARGE_TEXT]; };
 /* What came after the last statement record: of a prepared execution its outcome. */
 struct my_return { struct header h; s32 result; u32 command; u64 affected; u64 insert_id; u32 error; char sqlstate[8]; u32 unused; };
 _Static_assert(sizeof(struct my_return) == 64, "my_return");
-struct my_session { struct header h; u64 connection; char user[128]; char host[64]; char ip[64]; };
-_Static_assert(sizeof(struct my_session) == 288, "my_session");
+struct my_session { struct header h; u64 connection; char user[128]; char host[64]; char ip[64]; s32 fd; u32 unused; };
+_Static_assert(sizeof(struct my_session) == 296, "my_session");
 struct my_login { struct header h; u64 connection; u32 result; u32 port; char user[128]; char host[64]; char ip[64]; char database[64]; };
 _Static_assert(sizeof(struct my_login) == 360, "my_login");
 struct my_exit { struct header h; u64 connection; };
+/* The packet of a log-in while it is parsed; behind its end is whatever the buffer held. */
+struct my_handshake { struct header h; u32 change_user; u32 unused; char data[4096]; };
+_Static_assert(__builtin_offsetof(struct my_handshake, data) == 32, "my_handshake");
 struct my_message { struct header h; char message[512]; };
 #define MY_MESSAGE 36
+/* COM_STMT_EXECUTE or COM_STMT_SEND_LONG_DATA as it came, behind its first byte, as far as it was captured. */
+#define MY_PACKET 37
+struct my_packet { struct header h; u64 connection; u32 command; u32 total; };
+_Static_assert(sizeof(struct my_packet) == 40, "my_packet");
+struct my_packet_small { struct my_packet p; char data[472]; };
+struct my_packet_middle { struct my_packet p; char data[4056]; };
+struct my_packet_large { struct my_packet p; char data[32728]; };
 
 /* Which address a handler was attached at, as linked: with the one it runs at that gives the load bias. */
-enum entry { AT_PORTAL_RUN, AT_END_COMMAND, AT_SENDSTRING, AT_INIT, AT_COMMIT, AT_ABORT, AT_PORTAL_START, ENTRIES = 8 };
-enum global { G_QUERY, G_STATEMENT_TIME, G_XID, G_LAST_RECORD, G_PORT, G_APPLICATION, G_STARTED, G_POSTMASTER, GLOBALS = 8 };
+enum entry {
+  AT_PORTAL_RUN, AT_END_COMMAND, AT_SENDSTRING, AT_INIT, AT_TREE_STATUS, AT_PORTAL_FAILED, AT_PORTAL_START, AT_SUSPENDED,
+  ENTRIES = 8
+};
+enum global {
+  G_QUERY, G_STATEMENT_TIME, G_XID, G_LAST_RECORD, G_PORT, G_APPLICATION, G_STARTED, G_POSTMASTER, G_STOP_TIME, G_ACTIVE_PORTAL,
+  GLOBALS = 12
+};
 enum offset {
   O_THREAD_ID, O_SECURITY, O_USER, O_HOST, O_IP, O_DATABASE, O_QUERY, O_ROWS, O_QUERY_ID,
-  O_PARAM_COUNT, O_PARAMS, OFFSETS = 12
+  O_PARAM_COUNT, O_PARAMS, O_SUSPENDED, O_NET,
+  OFFSETS = 14
 };
 #define ABSENT 0xffffffffu
 
@@ -132,7 +149,7 @@ struct binary {
   u64 global[GLOBALS];  /* 0: unknown */
   u32 offset[OFFSETS];  /* ABSENT: unknown */
 };
-_Static_assert(sizeof(struct binary) == 192, "binary");
+_Static_assert(sizeof(struct binary) == 232, "binary");
 
 /* Counters of what was lost; one page, mapped by the reader. */
 enum { LOST_STATEMENTS, LOST_TEXTS, LOST_OTHERS, UNREADABLE, COUNTERS = 8 };

@@ -51,7 +51,7 @@ describe.each(SERVERS)('$name', ({ name, need, engine, start }) => {
     server = await start();
     early = await connect();
     const binary = [...findBinaries(null).values()].find(({ pids }) => pids.includes(server.pid));
-    recorder = await Recorder.start({ path: binary?.path ?? '', pid: server.pid });
+    recorder = await Recorder.start({ path: binary?.path ?? '', pid: server.pid, parameters: true });
   });
 
   afterAll(async () => {
@@ -81,7 +81,7 @@ describe.each(SERVERS)('$name', ({ name, need, engine, start }) => {
   it.skipIf(skip)(
     'sees a script of statements of every kind, each with every field right, and nothing else',
     async () => {
-      const client = await connect();
+      const client = await connect({ connectAttributes: { program_name: 'the script' } });
       const id = await idOf(client);
       const expected: Expected[] = [{ sql: /^SET |^SELECT CONNECTION_ID/, rows: 1 }];
       const run = async (sql: string, ...parts: Omit<Expected, 'sql'>[]): Promise<void> => {
@@ -144,6 +144,16 @@ describe.each(SERVERS)('$name', ({ name, need, engine, start }) => {
         { sql: 'INSERT INTO things VALUES (?, ?)', command: 'stmt_prepare' },
         { sql: /^INSERT INTO things VALUES \(/, command: 'stmt_execute', error: 1062, sqlstate: '23000' },
       );
+      // Executed again, with types that are the same, or changed; a value longer than what is kept of one.
+      for (const given of [
+        [1, 'ünïcødé', null, new Date(0)],
+        [2, 'x'.repeat(5_000), null, null],
+        [3, '', '', new Date(0)],
+      ]) {
+        await client.execute("SELECT ?, ?, '?', ?, ? /* ? */", given);
+        if (given[0] === 1) expected.push({ sql: "SELECT ?, ?, '?', ?, ? /* ? */", command: 'stmt_prepare' });
+        expected.push({ sql: /^SELECT .*, '\?', /, command: 'stmt_execute', rows: 1 });
+      }
       await client.prepare('SELECT nope FROM nowhere').catch(() => undefined);
       expected.push({
         sql: 'SELECT nope FROM nowhere',
@@ -184,11 +194,33 @@ describe.each(SERVERS)('$name', ({ name, need, engine, start }) => {
           }),
         ),
       );
+      // The values of executions: in the text where the server puts them, else as parameters.
+      const values = seen
+        .filter(({ observation }) => observation.command === 'stmt_execute')
+        .map(({ sql, observation: { parameters } }) => ({
+          expanded: !sql.includes('?'),
+          values: parameters.map(({ value, null: isNull }) =>
+            isNull ? null : Buffer.from(value).toString(),
+          ),
+        }));
+      expect(values).toEqual(
+        [
+          ['1'],
+          ['q', '2'],
+          ['1', 'again'],
+          ['1', 'ünïcødé', null, '1970-01-01 00:00:00.000000'],
+          ['2', 'x'.repeat(256), null, null],
+          ['3', '', '', '1970-01-01 00:00:00.000000'],
+        ].map((each) =>
+          name === 'MySQL 9.7' ? { expanded: true, values: [] } : { expanded: false, values: each },
+        ),
+      );
       const inserted = seen.find(({ sql }) => sql.startsWith('INSERT INTO things (name)'));
       expect(inserted?.observation.lastInsertId).toBe(1n);
       for (const { event, observation } of seen) {
         expect(observation).toMatchObject({
           userName: 'root',
+          applicationName: 'the script',
           clientAddress: '127.0.0.1',
           clientPort: Number(peer[0]['port']),
           pid: server.pid,
@@ -223,17 +255,36 @@ describe.each(SERVERS)('$name', ({ name, need, engine, start }) => {
       const [found] = (await recorder.until("SELECT 'was there before'")).filter(({ sql }) =>
         sql.includes('was there before'),
       );
+      const [own] = await early.query<RowDataPacket[]>(
+        'SELECT SUBSTRING_INDEX(host, ":", -1) AS port FROM information_schema.processlist WHERE id = CONNECTION_ID()',
+      );
       expect(found.observation).toMatchObject({
         userName: 'root',
         databaseName: 'test',
         clientAddress: '127.0.0.1',
+        clientPort: Number(own[0]['port']),
+        serverAddress: '127.0.0.1',
+        serverPort: server.port,
       });
       const identified = name === 'MySQL 9.7' ? 'IDENTIFIED WITH caching_sha2_password BY' : 'IDENTIFIED BY';
       await server.query(`CREATE USER joe ${identified} 'geheim'`);
       await server.query('GRANT ALL ON *.* TO joe');
-      const client = await connect({ user: 'joe', password: 'geheim' });
+      // Attributes of more than a page, and those that come inside of TLS where the server has it by itself.
+      const secure = name === 'MySQL 9.7' || name === 'MariaDB 11.8';
+      const client = await connect({
+        user: 'joe',
+        password: 'geheim',
+        connectAttributes: { long: 'x'.repeat(3_000), program_name: 'tool of joe' },
+        ...(secure ? { ssl: { rejectUnauthorized: false } } : {}),
+      });
       const id = await idOf(client);
-      await expect(connect({ user: 'joe', password: 'falsch' })).rejects.toThrow(/Access denied/);
+      await expect(
+        connect({
+          user: 'joe',
+          password: 'falsch',
+          connectAttributes: { program_name: 'wrong tool' },
+        }),
+      ).rejects.toThrow(/Access denied/);
       await client.end();
       const kinds = (): string[] =>
         recorder
@@ -241,14 +292,19 @@ describe.each(SERVERS)('$name', ({ name, need, engine, start }) => {
           .filter(({ event }) => event.origin?.backendId === id)
           .map(
             ({ value }) =>
-              `${ObservedSession_Kind[value.kind]} ${value.userName} ${value.clientAddress} ${value.clientPort > 0}`,
+              `${ObservedSession_Kind[value.kind]} ${value.userName} ${value.clientAddress} ${value.clientPort > 0} ${value.applicationName}`,
           );
       await waitFor('the session to end', () => kinds().length === 2);
-      expect(kinds()).toEqual(['OPENED joe 127.0.0.1 true', 'CLOSED joe 127.0.0.1 true']);
+      expect(kinds()).toEqual([
+        'OPENED joe 127.0.0.1 true tool of joe',
+        'CLOSED joe 127.0.0.1 true tool of joe',
+      ]);
       await waitFor('the failure', () => recorder.bodies('loginFailed').length > 0);
       expect(
-        recorder.bodies('loginFailed').map(({ value }) => `${value.userName} ${value.clientAddress}`),
-      ).toEqual(['joe 127.0.0.1']);
+        recorder
+          .bodies('loginFailed')
+          .map(({ value }) => `${value.userName} ${value.clientAddress} ${value.applicationName}`),
+      ).toEqual(['joe 127.0.0.1 wrong tool']);
       const everything = JSON.stringify(recorder.events, (_, value: unknown) =>
         value instanceof Uint8Array
           ? Buffer.from(value).toString('latin1')

@@ -2,12 +2,20 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { promisify } from 'node:util';
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bpfObject } from '../../src/witness/probe/bpf-object.ts';
 import { unsupportedPlatform } from '../../src/witness/probe/syscalls.ts';
-import { isMissing, LAUNCHER, startPostgres, startProcess, waitFor } from '../servers/index.ts';
-import { privatePostgres } from '../servers/private-postgres.ts';
-import { cannotProbe, Recorder } from './support.ts';
+import {
+  isMissing,
+  LAUNCHER,
+  type PostgresServer,
+  startPostgres,
+  startProcess,
+  waitFor,
+} from '../servers/index.ts';
+import { type PrivatePostgres, privatePostgres } from '../servers/private-postgres.ts';
+import { cannotProbe, fetchInSteps, Recorder } from './support.ts';
 
 const run = promisify(execFile);
 const skip = isMissing('postgres') || cannotProbe();
@@ -82,7 +90,7 @@ describe.skipIf(skip)('privileges', () => {
     expect(stdout).toMatch(/^MISSING capability CAP_SYS_PTRACE is missing \(to see which servers run/m);
   });
 
-  it.each(['postgres', 'mysqld', 'run'])(
+  it.concurrent.each(['postgres', 'mysqld', 'run'])(
     'probe %s without capabilities: one clear line, and a clean exit',
     async (command) => {
       const { code, stdout, stderr } = await under(
@@ -106,9 +114,18 @@ describe.skipIf(skip)('privileges', () => {
     expect(stdout).toMatch(/^\d+\.\d+\.\d+/);
   });
 
+  let binary: PrivatePostgres;
+  let server: PostgresServer;
+  beforeAll(async () => {
+    binary = await privatePostgres('15');
+    server = await startPostgres({ version: '15', binDir: binary.binDir });
+  });
+  afterAll(async () => {
+    await server?.stop();
+    binary?.remove();
+  });
+
   it.skipIf(!readable)('runs as nobody with four capabilities and nothing else', async () => {
-    const binary = await privatePostgres('15');
-    const server = await startPostgres({ version: '15', binDir: binary.binDir });
     const args = [
       ...NOBODY,
       `--inh-caps=${LEAST}`,
@@ -137,15 +154,15 @@ describe.skipIf(skip)('privileges', () => {
       );
     } finally {
       await probe.stop();
-      await server.stop();
-      binary.remove();
     }
   });
 
   it('runs with a perf event per function, as kernels before 6.6 need it', async () => {
-    const binary = await privatePostgres('15');
-    const server = await startPostgres({ version: '15', binDir: binary.binDir });
-    const recorder = await Recorder.start({ path: binary.program, links: 'perf' });
+    const recorder = await Recorder.start({
+      path: binary.program,
+      links: 'perf',
+      functionName: 'PortalRun',
+    });
     try {
       expect(recorder.probe.status.links).toBe('perf');
       await server.query("SELECT 'by perf links'");
@@ -153,10 +170,28 @@ describe.skipIf(skip)('privileges', () => {
       await server.query('CREATE TABLE by_perf (n int)');
       await recorder.until('CREATE TABLE by_perf (n int)');
       expect(recorder.bodies('transactionEnded')).toHaveLength(1);
+      // A function that was named is attached to: the way for binaries that do not show where a portal is suspended.
+      const client = new pg.Client(server.admin());
+      await client.connect();
+      await fetchInSteps(client, 'SELECT g FROM generate_series(1, 10) g', 4);
+      await client.query('SELECT 1; SELECT 1/0; SELECT 2').catch(() => undefined);
+      await client.query("SELECT 'end'");
+      await client.end();
+      const seen = await recorder.until("SELECT 'end'");
+      expect(
+        seen.slice(-6, -1).map(({ sql, observation: { suspended, tag, error } }) => ({
+          sql,
+          how: suspended ? 'suspended' : error === undefined ? tag : error.code,
+        })),
+      ).toEqual([
+        { sql: 'SELECT g FROM generate_series(1, 10) g', how: 'suspended' },
+        { sql: 'SELECT g FROM generate_series(1, 10) g', how: 'suspended' },
+        { sql: 'SELECT g FROM generate_series(1, 10) g', how: 'SELECT 2' },
+        { sql: 'SELECT 1', how: 'SELECT 1' },
+        { sql: 'SELECT 1/0', how: '22012' },
+      ]);
     } finally {
       await recorder.stop();
-      await server.stop();
-      binary.remove();
     }
   });
 });

@@ -9,16 +9,17 @@ import {
   isMissing,
   pgbench,
   pgbenchInit,
+  type PgTarget,
   type PostgresMajor,
   type PostgresServer,
   startPostgres,
   waitFor,
 } from '../servers/index.ts';
 import { type PrivatePostgres, privatePostgres } from '../servers/private-postgres.ts';
-import { cannotProbe, Recorder, type Seen } from './support.ts';
+import { cannotProbe, fetchInSteps, Recorder, type Seen } from './support.ts';
 
 const skip = isMissing('postgres', 'pgbench') || cannotProbe();
-const VERSIONS: readonly PostgresMajor[] = ['15', '13', '17', '18'];
+const VERSIONS: readonly PostgresMajor[] = ['15', '13', '14', '16', '17', '18'];
 
 interface Expected {
   readonly sql: string;
@@ -38,10 +39,23 @@ describe.skipIf(skip).each(VERSIONS)('PostgreSQL %s', (version) => {
     server = await startPostgres({
       version,
       binDir: binary.binDir,
-      settings: { shared_preload_libraries: 'pg_stat_statements', 'pg_stat_statements.track_utility': 'on' },
+      settings: {
+        shared_preload_libraries: 'pg_stat_statements',
+        'pg_stat_statements.track_utility': 'on',
+        max_prepared_transactions: '2',
+      },
       initSql: 'CREATE EXTENSION pg_stat_statements',
     });
+    await pgbenchInit(target(), 1);
     recorder = await Recorder.start({ path: binary.program, parameters: true });
+  });
+
+  const target = (): PgTarget => ({
+    host: '127.0.0.1',
+    port: server.port,
+    user: 'postgres',
+    password: server.password,
+    database: 'postgres',
   });
 
   afterAll(async () => {
@@ -52,11 +66,7 @@ describe.skipIf(skip).each(VERSIONS)('PostgreSQL %s', (version) => {
 
   const connect = async (application: string, more: pg.ClientConfig = {}): Promise<pg.Client> => {
     const client = new pg.Client({
-      host: '127.0.0.1',
-      port: server.port,
-      user: 'postgres',
-      password: server.password,
-      database: 'postgres',
+      ...target(),
       application_name: application,
       ...more,
     });
@@ -260,6 +270,43 @@ describe.skipIf(skip).each(VERSIONS)('PostgreSQL %s', (version) => {
     }
   });
 
+  it('ends a transaction once: not with a savepoint, and with COMMIT PREPARED in another session', async () => {
+    const [client, other] = [await connect('nested'), await connect('nested')];
+    await client.query('CREATE TABLE nested (n int)');
+    await client.query('BEGIN');
+    await client.query('INSERT INTO nested VALUES (1)');
+    await client.query('SAVEPOINT inner_one');
+    await client.query('INSERT INTO nested VALUES (2)');
+    await client.query('ROLLBACK TO inner_one');
+    await client.query('COMMIT');
+    await client.query('BEGIN');
+    await client.query('INSERT INTO nested VALUES (3)');
+    await client.query("PREPARE TRANSACTION 'later'");
+    await client.end();
+    await other.query("COMMIT PREPARED 'later'");
+    await other.query('INSERT INTO nested VALUES (4); SELECT 1/0').catch(() => undefined);
+    await other.query("SELECT 'last of nested'");
+    await other.end();
+    await recorder.until("SELECT 'last of nested'");
+    const xidOf = (sql: string): bigint =>
+      of('nested').find((each) => each.sql === sql)?.observation.xid ?? 0n;
+    const ends = (xid: bigint): string[] =>
+      recorder
+        .bodies('transactionEnded')
+        .filter(({ value }) => value.xid === xid)
+        .map(({ value, event }) => `${value.aborted ? 'abort' : 'commit'} ${event.origin?.backendId}`);
+    const [mine, others] = ['SAVEPOINT inner_one', "SELECT 'last of nested'"].map(
+      (sql) => of('nested').find((each) => each.sql === sql)?.event.origin?.backendId,
+    );
+    expect(xidOf('INSERT INTO nested VALUES (1)')).toBeGreaterThan(0n);
+    expect(ends(xidOf('INSERT INTO nested VALUES (1)'))).toEqual([`commit ${mine}`]);
+    expect(xidOf('COMMIT')).toBe(xidOf('INSERT INTO nested VALUES (1)'));
+    expect(ends(xidOf('INSERT INTO nested VALUES (3)'))).toEqual([`commit ${others}`]);
+    expect(xidOf("COMMIT PREPARED 'later'")).toBe(xidOf('INSERT INTO nested VALUES (3)'));
+    expect(ends(xidOf('INSERT INTO nested VALUES (4)'))).toEqual([`abort ${others}`]);
+    expect(xidOf("SELECT 'last of nested'")).toBe(0n);
+  });
+
   it('knows sessions: those that were there, those that come, log-ins that fail, and their ends', async () => {
     await server.query("CREATE ROLE joe LOGIN PASSWORD 'geheim'");
     const client = await connect('by joe', { user: 'joe', password: 'geheim' });
@@ -347,23 +394,30 @@ describe.skipIf(skip).each(VERSIONS)('PostgreSQL %s', (version) => {
     expect(wrong).toEqual([]);
   });
 
-  it('says that a portal was suspended at its row limit, once for each Execute', async () => {
+  it('says that a portal was suspended at its row limit, once for each Execute, after how many rows', async () => {
     // A cursor of node-postgres' own protocol client: Execute with a row limit, again and again.
     const client = await connect('portal');
-    const sql = 'SELECT g FROM generate_series(1, 10) g';
+    const sql = 'SELECT g, pg_sleep(0.01) FROM generate_series(1, 10) g';
     await fetchInSteps(client, sql, 4);
     await client.query("SELECT 'last of portals'");
     await client.end();
     await recorder.until("SELECT 'last of portals'");
+    const steps = of('portal').filter((seen) => seen.sql === sql);
     expect(
-      of('portal')
-        .filter((seen) => seen.sql === sql)
-        .map(({ observation: { suspended, tag } }) => ({ suspended, tag })),
+      steps.map(({ observation: { suspended, tag, rows } }) => ({ suspended, tag, rows: Number(rows) })),
     ).toEqual([
-      { suspended: true, tag: '' },
-      { suspended: true, tag: '' },
-      { suspended: false, tag: 'SELECT 2' },
+      { suspended: true, tag: '', rows: 4 },
+      { suspended: true, tag: '', rows: 4 },
+      { suspended: false, tag: 'SELECT 2', rows: 2 },
     ]);
+    // Each Execute is a message of its own, with its own start and end.
+    for (const [i, least] of [40_000, 40_000, 20_000].entries())
+      expect(Number(steps[i].observation.durationUs)).toBeGreaterThanOrEqual(least);
+    const times = steps.flatMap(({ observation: { startedUs, durationUs } }) => [
+      startedUs,
+      startedUs + durationUs,
+    ]);
+    expect(times).toEqual(times.toSorted((a, b) => Number(a - b)));
   });
 
   it('hides secrets before they leave it', async () => {
@@ -393,17 +447,14 @@ describe.skipIf(skip).each(VERSIONS)('PostgreSQL %s', (version) => {
   it.each(['simple', 'extended', 'prepared'] as const)(
     'counts pgbench TPC-B (%s) as the server does',
     async (protocol) => {
-      const target = {
-        host: '127.0.0.1',
-        port: server.port,
-        user: 'postgres',
-        password: server.password,
-        database: 'postgres',
-      };
-      await pgbenchInit(target, 1);
       await server.query('SELECT pg_stat_statements_reset()');
       const before = recorder.events.length;
-      const report = await pgbench(target, { script: 'tpcb-like', protocol, clients: 4, seconds: 3 });
+      const report = await pgbench(target(), {
+        script: 'tpcb-like',
+        protocol,
+        clients: 4,
+        transactions: 150,
+      });
       const counted = await server.query<{ query: string; calls: string }>(
         "SELECT query, calls FROM pg_stat_statements WHERE query ILIKE '%pgbench_%' OR query IN ('BEGIN', 'END')",
       );
@@ -428,7 +479,7 @@ describe.skipIf(skip).each(VERSIONS)('PostgreSQL %s', (version) => {
       if (protocol === 'prepared') for (const kind of ['BEGIN', 'END']) theirs.set(kind, report.transactions);
       expect(Object.fromEntries(mine)).toEqual(Object.fromEntries(theirs));
       expect(transactions).toBe(report.transactions);
-      expect(transactions).toBeGreaterThan(100);
+      expect(transactions).toBe(600);
     },
   );
 
@@ -451,35 +502,3 @@ describe.skipIf(skip).each(VERSIONS)('PostgreSQL %s', (version) => {
     });
   });
 });
-
-/** Runs a query in one transaction by Executes of `rows` rows each, through node-postgres' submittable interface. */
-async function fetchInSteps(client: pg.Client, sql: string, rows: number): Promise<void> {
-  interface Connection {
-    parse(message: object): void;
-    bind(message: object): void;
-    execute(message: object): void;
-    flush(): void;
-    sync(): void;
-  }
-  await new Promise<void>((resolve, reject) => {
-    let connection: Connection | null = null;
-    const next = (): void => {
-      connection?.execute({ portal: '', rows });
-      connection?.flush();
-    };
-    client.query({
-      submit(to: Connection) {
-        connection = to;
-        to.parse({ text: sql, name: '', types: [] });
-        to.bind({ portal: '', statement: '', values: [] });
-        next();
-      },
-      handleRowDescription: () => undefined,
-      handleDataRow: () => undefined,
-      handlePortalSuspended: next,
-      handleCommandComplete: () => connection?.sync(),
-      handleReadyForQuery: () => resolve(),
-      handleError: reject,
-    } as never);
-  });
-}

@@ -1,5 +1,6 @@
 /** A probe with everything that it said, for tests that ask it afterwards. */
 import { fromBinary } from '@bufbuild/protobuf';
+import type pg from 'pg';
 import { type Event, EventSchema, type Observation } from '../../src/model/events.ts';
 import { checkProbe } from '../../src/witness/probe/check.ts';
 import { eventsOf } from '../../src/witness/probe/event-writer.ts';
@@ -91,3 +92,35 @@ export class Recorder {
 
 type Bodies = Extract<Event['body'], { value: object }>;
 type BodyOf<Case extends Bodies['case']> = Extract<Bodies, { case: Case }>['value'];
+
+/** Runs a query in one transaction by Executes of `rows` rows each, through node-postgres' submittable interface. */
+export async function fetchInSteps(client: pg.Client, sql: string, rows: number): Promise<void> {
+  interface Connection {
+    parse(message: object): void;
+    bind(message: object): void;
+    execute(message: object): void;
+    flush(): void;
+    sync(): void;
+  }
+  await new Promise<void>((resolve, reject) => {
+    let connection: Connection | null = null;
+    const next = (): void => {
+      connection?.execute({ portal: '', rows });
+      connection?.flush();
+    };
+    client.query({
+      submit(to: Connection) {
+        connection = to;
+        to.parse({ text: sql, name: '', types: [] });
+        to.bind({ portal: '', statement: '', values: [] });
+        next();
+      },
+      handleRowDescription: () => undefined,
+      handleDataRow: () => undefined,
+      handlePortalSuspended: next,
+      handleCommandComplete: () => connection?.sync(),
+      handleReadyForQuery: () => resolve(),
+      handleError: reject,
+    } as never);
+  });
+}

@@ -16,7 +16,9 @@ export interface PgbenchOptions {
   readonly protocol: 'simple' | 'extended' | 'prepared';
   readonly clients: number;
   readonly threads?: number;
-  readonly seconds: number;
+  /** How long; or how many transactions of each client. One of the two. */
+  readonly seconds?: number;
+  readonly transactions?: number;
   /** Transactions per second, over all clients; absent: as many as possible. */
   readonly rate?: number;
   /** Go on when a connection breaks instead of failing (a chaos run). The report may then be incomplete. */
@@ -49,7 +51,9 @@ export async function pgbench(target: PgTarget, options: PgbenchOptions): Promis
       `--protocol=${options.protocol}`,
       `--client=${options.clients}`,
       `--jobs=${threads}`,
-      `--time=${options.seconds}`,
+      options.transactions === undefined
+        ? `--time=${options.seconds ?? 1}`
+        : `--transactions=${options.transactions}`,
       ...(options.rate === undefined ? [] : [`--rate=${options.rate}`]),
     ],
     options.tolerant === true,

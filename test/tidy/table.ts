@@ -12,7 +12,7 @@ export const TABLE: Readonly<Record<string, readonly string[]>> = {
   access: ['base', 'model', 'sql', 'store'],
   transport: ['base', 'model'],
   'witness/proxy': ['base', 'model', 'wire', 'sql', 'journal', 'store', 'access', 'transport'],
-  'witness/probe': ['base', 'model', 'sql', 'journal'],
+  'witness/probe': ['base', 'model', 'wire', 'sql', 'journal'],
   'witness/ddl': ['base', 'model', 'journal', 'transport'],
   'witness/stream': ['base', 'model', 'wire', 'sql', 'journal', 'transport'],
   reconcile: ['base', 'model', 'store'],

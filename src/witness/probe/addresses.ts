@@ -1,5 +1,5 @@
 /** Socket addresses as the kernel lays them out (struct sockaddr_in, sockaddr_in6, sockaddr_un). */
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 
 export interface PeerAddress {
   /** "192.0.2.1", "2001:db8::1", "[local]" for a Unix socket, "" when there is none. */
@@ -43,6 +43,42 @@ export function serverEndOf(
     }
   }
   return null;
+}
+
+/**
+ * Both ends of the TCP connection that is descriptor `fd` of a process. `null` when that is no such thing (any more), or
+ * its other end is not `client`: the descriptor was used again.
+ */
+export function connectionOf(
+  pid: number,
+  fd: number,
+  client: string,
+): { port: number; serverAddress: string; serverPort: number } | null {
+  const inode = /^socket:\[(\d+)\]$/.exec(linkOf(`/proc/${pid}/fd/${fd}`))?.[1];
+  if (inode === undefined) return null;
+  for (const table of ['tcp', 'tcp6']) {
+    for (const line of readLines(`/proc/${pid}/net/${table}`)) {
+      const fields = line.trim().split(/\s+/);
+      if (fields[9] !== inode) continue;
+      const [address, port] = endOf(fields[1] ?? '');
+      const [peer, peerPort] = endOf(fields[2] ?? '');
+      return peer === client ? { port: peerPort, serverAddress: address, serverPort: port } : null;
+    }
+  }
+  return null;
+}
+
+function endOf(field: string): [address: string, port: number] {
+  const [address = '', port = ''] = field.split(':');
+  return [hexAddress(address), Number.parseInt(port, 16)];
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
 }
 
 /** An address of /proc/net/tcp: 32-bit words in the host's byte order. */

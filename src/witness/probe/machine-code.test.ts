@@ -3,12 +3,17 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   accessorPath,
+  callsTo,
   entrySkip,
   firstAddressTaken,
   firstCleared,
+  firstComparedToNull,
   firstLoadedPointer,
   globalRead,
   lastArgumentMember,
+  localArgument,
+  memberBehindPointer,
+  setsFirstArgument,
   setterOffset,
 } from './machine-code.ts';
 
@@ -19,6 +24,7 @@ describe('machine code', () => {
   it.each([
     ['mov 0x6a31ba(%rip),%eax', '8b05ba316a00 c3', 0x1e2e00, 0x885fc0],
     ['mov 0x6a2d99(%rip),%rax', '488b05992d6a00 c3', 0x1e3050, 0x885df0],
+    ['cmpq $0,0x89d6de(%rip), as in 16 and later', '48833dded6890000 7519', 0x178eda, 0xa165c0],
     ['behind endbr64', 'f30f1efa 488b0510000000 c3', 0x1000, 0x101b],
   ])('of a getter says where its variable lies: %s', (_what, hex, address, expected) => {
     expect(globalRead(code(hex), address)).toBe(expected);
@@ -35,6 +41,29 @@ describe('machine code', () => {
     expect(accessorPath(code(hex))).toEqual(expected);
   });
 
+  it('of PostgresMain says where it calls what, and with which variable', () => {
+    const [address, put, end] = [0x473d3f, 0x34d600, 0x46eef0];
+    // mov $0x73,%edi; call pq_putemptymessage
+    const suspended = code('bf73000000 e8b798edff e9d1feffff');
+    expect(callsTo(suspended, address, put)).toEqual([5]);
+    expect(callsTo(suspended, address, end)).toEqual([]);
+    expect(setsFirstArgument(suspended, 5, 0x73)).toBe(true);
+    expect(setsFirstArgument(suspended, 5, 0x74)).toBe(false);
+    // lea -0x250(%rbp),%rdi; xor %edx,%edx; mov %r12d,%esi; call EndCommand
+    const ends = code('488dbdb0fdffff 31d2 4489e6 e83db4ffff');
+    expect(callsTo(ends, 0x473aa2, end - 2)).toEqual([]);
+    expect(callsTo(ends, 0x473aa2, end)).toEqual([12]);
+    expect(localArgument(ends, 12)).toEqual({ base: 'rbp', displacement: -0x250 });
+    expect(localArgument(code('488dbc24f8000000 31d2 4489e6 e8'), 13)).toEqual({
+      base: 'rsp',
+      displacement: 0xf8,
+    });
+    expect(localArgument(code('488d7c2410 4489e6 e8'), 8)).toEqual({ base: 'rsp', displacement: 0x10 });
+    expect(localArgument(code('488d7df0 31d2 e8'), 6)).toEqual({ base: 'rbp', displacement: -16 });
+    expect(localArgument(code('488db424f8000000 31d2 e8'), 10)).toBeNull(); // %rsi
+    expect(localArgument(code('4889df 31d2 e8'), 5)).toBeNull();
+  });
+
   it('of longer functions says what is looked for', () => {
     expect(setterOffset(code('4889b7983b0000 488bbf503c0000'))).toBe(0x3b98);
     expect(setterOffset(code('f30f1efa 4801b7c83c0000 4889b7c03c0000'))).toBe(0x3cc0);
@@ -44,6 +73,11 @@ describe('machine code', () => {
     expect(firstCleared(code('49c784248000000000000000'))).toBe(0x80);
     expect(lastArgumentMember(code('31c0 ffb7a8250000 ffb7c8250000'))).toBe(0x25a8);
     expect(lastArgumentMember(code('4c8b8f401b0000'))).toBe(0x1b40);
+    expect(firstComparedToNull(code('488d95befdffff 4883bec002000000 0f84'))).toBe(0x2c0);
+    expect(firstComparedToNull(code('4883bf1802000000 747f'))).toBe(0x218);
+    expect(firstComparedToNull(code('4883bf1802000001 747f'))).toBeNull();
+    expect(memberBehindPointer(code('f30f1efa 488b4718 4805b81e0000 c3'))).toBe(0x1eb8);
+    expect(memberBehindPointer(code('488b4718 c3'))).toBeNull();
     expect(entrySkip(code('f30f1efa55'))).toBe(4);
     expect(entrySkip(code('554889e5'))).toBe(0);
   });
@@ -61,11 +95,16 @@ describe('machine code', () => {
           firstAddressTaken,
           firstLoadedPointer,
           firstCleared,
+          firstComparedToNull,
+          memberBehindPointer,
           lastArgumentMember,
           entrySkip,
         ])
           read(any);
         globalRead(any, 0);
+        callsTo(any, 0, 16);
+        localArgument(any, any.length);
+        setsFirstArgument(any, any.length, 0x73);
       }),
     );
   });

@@ -11,9 +11,14 @@ export function entrySkip(code: Buffer): number {
   return code.length >= 4 && code.readUInt32BE(0) === ENDBR64 ? 4 : 0;
 }
 
-/** The virtual address that `mov disp32(%rip),%eax|%rax` of a getter reads; `address` is where the code lies. */
+/**
+ * The virtual address that `mov disp32(%rip),%eax|%rax` of a getter reads, or compares to 0 first (`cmpq $0,disp32(%rip)`);
+ * `address` is where the code lies.
+ */
 export function globalRead(code: Buffer, address: number): number | null {
   let at = prologue(code);
+  if (code[at] === 0x48 && code[at + 1] === 0x83 && code[at + 2] === 0x3d && code[at + 7] === 0)
+    return address + at + 8 + code.readInt32LE(at + 3);
   const wide = code[at] === 0x48;
   if (wide) at++;
   // 8B /r with mod 00, rm 101: RIP-relative; reg 0 is (r|e)ax
@@ -77,11 +82,66 @@ export function firstCleared(code: Buffer): number | null {
   return null;
 }
 
+/** The first `cmpq $0,disp32(…)`: the pointer that a function looks at first. */
+export function firstComparedToNull(code: Buffer): number | null {
+  for (let at = 0; at + 8 <= code.length; at++)
+    // REX.W 83 /7 ib with mod 10; rm 100 would have a SIB byte
+    if (
+      code[at] === 0x48 &&
+      code[at + 1] === 0x83 &&
+      (code[at + 2] & 0xf8) === 0xb8 &&
+      (code[at + 2] & 7) !== 4 &&
+      code[at + 7] === 0
+    )
+      return code.readInt32LE(at + 3);
+  return null;
+}
+
+/** `mov disp8(%rdi),%rax; add $imm32,%rax; ret`: the member of another structure that a getter returns the address of. */
+export function memberBehindPointer(code: Buffer): number | null {
+  const at = prologue(code);
+  if (code[at] !== 0x48 || code[at + 1] !== 0x8b || code[at + 2] !== 0x47) return null;
+  return code[at + 4] === 0x48 && code[at + 5] === 0x05 ? code.readInt32LE(at + 6) : null;
+}
+
 /** Of a call with a member as its sixth or a stacked last argument: `push disp32(%rdi)`, else `mov disp32(%rdi),%r9`. */
 export function lastArgumentMember(code: Buffer): number | null {
   for (let at = 0; at + 7 <= code.length; at++)
     if (code[at] === 0xff && code[at + 1] === 0xb7) return code.readInt32LE(at + 2);
   return scan(code, (at) => code[at] === 0x4c && code[at + 1] === 0x8b && code[at + 2] === 0x8f);
+}
+
+/** Where `call rel32` instructions of a code, which lies at `address`, lead to `target`: offsets in the code. */
+export function callsTo(code: Buffer, address: number, target: number): number[] {
+  const found: number[] = [];
+  for (let at = code.indexOf(0xe8); at >= 0 && at + 5 <= code.length; at = code.indexOf(0xe8, at + 1))
+    if (address + at + 5 + code.readInt32LE(at + 1) === target) found.push(at);
+  return found;
+}
+
+/** Whether `mov $value,%edi`, the first argument, stands right before `at`. */
+export function setsFirstArgument(code: Buffer, at: number, value: number): boolean {
+  return at >= 5 && code[at - 5] === 0xbf && code.readUInt32LE(at - 4) === value;
+}
+
+/** A local variable, as `lea disp(%rsp|%rbp),%rdi` at most 16 bytes before a call at `at` makes it the first argument. */
+export function localArgument(
+  code: Buffer,
+  at: number,
+): { base: 'rsp' | 'rbp'; displacement: number } | null {
+  for (let from = at - 4; from >= Math.max(0, at - 16); from--) {
+    if (code[from] !== 0x48 || code[from + 1] !== 0x8d) continue;
+    // ModRM: mod 01 or 10 (8 or 32 bits), reg 111 (%rdi), rm 101 (%rbp) or 100 with the SIB byte of a bare %rsp
+    const wide = (code[from + 2] & 0xc0) === 0x80;
+    const [mod, rm] = [code[from + 2] & 0xf8, code[from + 2] & 7];
+    if (mod !== (wide ? 0xb8 : 0x78)) continue;
+    const base = rm === 5 ? 'rbp' : rm === 4 && code[from + 3] === 0x24 ? 'rsp' : null;
+    if (base === null) continue;
+    const disp = from + (base === 'rbp' ? 3 : 4);
+    if (disp + (wide ? 4 : 1) > at) continue;
+    return { base, displacement: wide ? code.readInt32LE(disp) : code.readInt8(disp) };
+  }
+  return null;
 }
 
 /** The 32-bit displacement of the first instruction that matches, whose opcode has three bytes with REX and ModRM. */

@@ -39,9 +39,9 @@ export interface LoadedObject {
   readonly multi: boolean;
 }
 
-export const BINARY_BYTES = 192;
+export const BINARY_BYTES = 232;
 export const MAX_BINARIES = 256;
-const THREAD_BYTES = 136;
+const THREAD_BYTES = 144;
 const MAX_THREADS = 65_536;
 
 /** Creates the maps, and loads the programs of the sections `uprobe/…` and `uretprobe/…`. @throws AppError */

@@ -16,7 +16,9 @@
  *                 64 u64 insert_id · 72 u32 total · 76 u32 command · 80 u32 error · 84 u16 index · 86 u8 flags ·
  *                 88 sqlstate[8] · 96 database[64] · 160 text
  *   MY_RETURN     24 i32 result · 28 u32 command · 32 u64 affected · 40 u64 insert_id · 48 u32 error · 52 sqlstate[8]
- *   MY_SESSION    24 u64 connection · 32 user[128] · 160 host[64] · 224 ip[64]
+ *   MY_SESSION    24 u64 connection · 32 user[128] · 160 host[64] · 224 ip[64] · 288 i32 descriptor of the socket
+ *   MY_PACKET     24 u64 connection · 32 u32 command · 36 u32 total · 40 data
+ *   MY_HANDSHAKE  24 u32 change user · 32 data
  *   MY_LOGIN      24 u64 connection · 32 u32 result · 36 u32 port · 40 user[128] · 168 host[64] · 232 ip[64] · 296 database[64]
  *   MY_EXIT       24 u64 connection                             MY_MESSAGE  24 message[512]
  */
@@ -36,10 +38,20 @@ export const RECORD = {
   mySession: 32,
   myLogin: 33,
   myExit: 34,
+  myHandshake: 35,
   myMessage: 36,
+  myPacket: 37,
 } as const;
 
-export const FLAG = { moreText: 1, limited: 2, parameters: 4, error: 8, running: 16, begins: 32 } as const;
+export const FLAG = {
+  moreText: 1,
+  limited: 2,
+  parameters: 4,
+  error: 8,
+  running: 16,
+  begins: 32,
+  suspended: 64,
+} as const;
 export const PG_TEXT_AT = 88;
 export const MY_TEXT_AT = 160;
 
@@ -49,8 +61,10 @@ export const ENTRY = {
   endCommand: 1,
   sendString: 2,
   init: 3,
-  commit: 4,
-  abort: 5,
+  treeStatus: 4,
+  portalFailed: 5,
+  portalStart: 6,
+  suspended: 7,
 } as const;
 /** A variable of the server: slot of `struct binary.global`. */
 export const GLOBAL = {
@@ -62,6 +76,8 @@ export const GLOBAL = {
   application: 5,
   started: 6,
   postmaster: 7,
+  stopTime: 8,
+  activePortal: 9,
 } as const;
 /** An offset in a structure of the server: slot of `struct binary.offset`. */
 export const OFFSET = {
@@ -76,15 +92,17 @@ export const OFFSET = {
   queryId: 8,
   paramCount: 9,
   params: 10,
+  suspended: 11,
+  net: 12,
 } as const;
-export const OPTION = { parameters: 1, textAtEntry: 2, securityInside: 4 } as const;
+export const OPTION = { parameters: 1, textAtEntry: 2, securityInside: 4, suspendedRbp: 8 } as const;
 export const LOST = { statements: 0, texts: 1, others: 2, unreadable: 3 } as const;
 
 const ENTRIES = 8;
-const GLOBALS = 8;
-const OFFSETS = 12;
+const GLOBALS = 12;
+const OFFSETS = 14;
 
-/** `struct binary`: {u32 engine, major, max_text, options; u64 entry[8]; u64 global[8]; u32 offset[12]}. */
+/** `struct binary`: {u32 engine, major, max_text, options; u64 entry[8]; u64 global[12]; u32 offset[14]}. */
 export interface BinaryFacts {
   readonly engine: 1 | 2;
   readonly major: number;

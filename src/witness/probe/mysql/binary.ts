@@ -10,8 +10,10 @@ import {
   accessorPath,
   firstAddressTaken,
   firstCleared,
+  firstComparedToNull,
   firstLoadedPointer,
   lastArgumentMember,
+  memberBehindPointer,
   setterOffset,
 } from '../machine-code.ts';
 import { OFFSET, OPTION } from '../records.ts';
@@ -48,6 +50,7 @@ const HOOKS: readonly { readonly what: string; readonly anyOf: Alternatives; rea
     also: 'my_program_end',
   },
   { what: 'log-ins', anyOf: [['my_login', /^_Z16acl_authenticateP3THD/]], also: 'my_login_end' },
+  { what: 'application names', anyOf: [['my_handshake', /^_Z23thd_init_client_charsetP3THDj$/]] },
   { what: 'session ends', anyOf: [['my_exit', /^_Z14end_connectionP3THD$/]] },
 ];
 
@@ -93,7 +96,10 @@ export function inspectMysql(elf: ElfFile, options: InspectOptions): MysqlBinary
       engine: 2,
       major,
       maxTextBytes: options.maxTextBytes,
-      options: (textAtEntry ? OPTION.textAtEntry : 0) | (securityInside ? OPTION.securityInside : 0),
+      options:
+        (options.parameters ? OPTION.parameters : 0) |
+        (textAtEntry ? OPTION.textAtEntry : 0) |
+        (securityInside ? OPTION.securityInside : 0),
       entries: {},
       globals: {},
       offsets,
@@ -193,6 +199,13 @@ function offsetsOf(
     path('thd_current_db')[0],
     firstCleared(code('_ZN3THD6set_dbERK17MYSQL_LEX_CSTRING')),
     engine === 'mysql' && inStatement !== null ? inStatement + 8 : null,
+  );
+  put(
+    OFFSET.net,
+    'application names and ports of connections that were there before',
+    memberBehindPointer(code('_ZN16Protocol_classic7get_netEv')),
+    firstComparedToNull(code('_ZN8Protocol21net_send_error_packetEP3THDjPKcS3_')),
+    firstComparedToNull(code('_Z12net_send_eofP3THDjj')),
   );
   const [pointer, user] = path('thd_user_name');
   if (user !== undefined) {

@@ -3,11 +3,11 @@
  * together comes in order on its thread:
  *
  *   MY_MESSAGE? ─ MY_SESSION? ─ MY_STATEMENT ─ TEXT* ─ … ─ MY_RETURN ──▶ one observation per statement of the packet
- *   MY_LOGIN ──▶ session opened, changed, or log-in failed      MY_EXIT ──▶ session closed
+ *   MY_HANDSHAKE? ─ MY_LOGIN ──▶ session opened, changed, or log-in failed      MY_EXIT ──▶ session closed
  */
 import { Engine, ObservedSession_Kind } from '../../../model/events.ts';
 import type { SqlDialect } from '../../../sql/dialect.ts';
-import { serverEndOf } from '../addresses.ts';
+import { connectionOf, serverEndOf } from '../addresses.ts';
 import { type ErrorFields, ObservationRecord, SessionBytes } from '../event-writer.ts';
 import { MAX_RECORDED_BYTES, MAX_SESSIONS, type Observer, type ObserverContext } from '../observer.ts';
 import { processFacts } from '../processes.ts';
@@ -15,6 +15,8 @@ import { fieldAt, FLAG, MY_TEXT_AT, RECORD, u16At, u32At, u64At } from '../recor
 import { withoutQuotes } from '../redaction.ts';
 import { PendingText } from '../texts.ts';
 import type { MysqlBinary } from './binary.ts';
+import { ConnectionParameters } from './parameters.ts';
+import { applicationName } from './handshake.ts';
 import { COMMANDS, NOT_CAPTURED, returnValue } from './commands.ts';
 
 interface Statement {
@@ -38,6 +40,8 @@ interface Statement {
 interface Connection {
   session: SessionBytes;
   open: boolean;
+  /** Where they are asked for, from the first prepared execution on. */
+  parameters: ConnectionParameters | null;
 }
 
 interface Thread {
@@ -45,6 +49,8 @@ interface Thread {
   /** The packet's last statement, until its return value is known. */
   last: Statement | null;
   message: string;
+  /** Of the log-in under way. */
+  application: string;
 }
 
 interface Process {
@@ -91,10 +97,24 @@ export class MysqlObserver implements Observer {
       case RECORD.myMessage:
         thread.message = fieldAt(data, at + 24, 512);
         return;
+      case RECORD.myPacket: {
+        // What is not ended now, lost its return: these are not its parameters.
+        this.#finish(thread, NOT_CAPTURED);
+        const connection = this.#connection(pid, process, u64At(data, at + 24));
+        connection.parameters ??= new ConnectionParameters();
+        const packet = data.subarray(at + 40, at + 40 + u32At(data, at + 12));
+        return connection.parameters.packet(u32At(data, at + 32), packet, u32At(data, at + 36));
+      }
       case RECORD.mySession:
         return this.#session(pid, process, data, at);
+      case RECORD.myHandshake:
+        thread.application = applicationName(
+          data.subarray(at + 32, at + 32 + u32At(data, at + 12)),
+          u32At(data, at + 24) !== 0,
+        );
+        return;
       case RECORD.myLogin:
-        return this.#login(pid, process, data, at);
+        return this.#login(pid, process, thread, data, at);
       case RECORD.myExit:
         return this.#exit(process, u64At(data, at + 24), u64At(data, at + 16));
       default:
@@ -143,7 +163,7 @@ export class MysqlObserver implements Observer {
     let thread = process.threads.get(tid);
     if (thread === undefined) {
       if (process.threads.size >= MAX_THREADS) this.#forgetThreads(process);
-      thread = { pending: null, last: null, message: '' };
+      thread = { pending: null, last: null, message: '', application: '' };
       process.threads.set(tid, thread);
     }
     return thread;
@@ -163,6 +183,7 @@ export class MysqlObserver implements Observer {
       if (oldest !== undefined) this.#exit(process, oldest, 0, 'too many sessions');
       connection = {
         open: false,
+        parameters: null,
         session: new SessionBytes({
           engine: this.#binary.engine === 'mysql' ? Engine.MYSQL : Engine.MARIADB,
           serverUid: this.#context.serverUidOf(pid),
@@ -192,8 +213,11 @@ export class MysqlObserver implements Observer {
       fieldAt(data, at + 160, 64),
       fieldAt(data, at + 224, 64),
     ];
-    connection.session = connection.session.with({ user, address: clientAddress(ip, host) });
+    const address = clientAddress(ip, host);
+    connection.session = connection.session.with({ user, address });
     if (connection.open) return;
+    // It was there before us: its port is that of the socket it still has.
+    connection.session = connection.session.with(connectionOf(pid, u32At(data, at + 288) | 0, address) ?? {});
     connection.open = true;
     this.#context.out.session(
       this.#timeOf(u64At(data, at + 16)),
@@ -202,7 +226,9 @@ export class MysqlObserver implements Observer {
     );
   }
 
-  #login(pid: number, process: Process, data: Buffer, at: number): void {
+  #login(pid: number, process: Process, thread: Thread, data: Buffer, at: number): void {
+    const { application } = thread;
+    thread.application = '';
     const atUs = this.#timeOf(u64At(data, at + 16));
     const id = u64At(data, at + 24);
     const connection = this.#connection(pid, process, id);
@@ -214,6 +240,7 @@ export class MysqlObserver implements Observer {
       address,
       ...(port === 0 ? {} : (serverEndOf(pid, address, port) ?? {})),
       database: fieldAt(data, at + 296, 64),
+      application,
       port,
       ...(connection.open ? {} : { backendStartedUs: atUs }),
     });
@@ -322,6 +349,11 @@ export class MysqlObserver implements Observer {
     record.command = command;
     record.place = statement.index;
     record.returnValue = returned;
+    const { parameters } = statement.connection;
+    if (parameters !== null && command === 'stmt_execute') {
+      const values = parameters.take(statement.text);
+      if (!redacted) record.parameters = values;
+    }
     if (statement.error !== null) {
       const { error } = statement;
       record.error = { ...error, message: withoutQuotes(error.message, redacted) };

@@ -7,27 +7,25 @@
 import { AppError } from '../../../base/errors.ts';
 import type { ElfFile } from '../elf.ts';
 import { type Hook, type Inspected, type InspectOptions, type Place, placeOf } from '../inspected.ts';
-import { globalRead } from '../machine-code.ts';
+import { callsTo, globalRead, localArgument, setsFirstArgument } from '../machine-code.ts';
 import { ENTRY, GLOBAL, OFFSET, OPTION } from '../records.ts';
 
 /** Program, function, slot of its address. */
 const HOOKS: readonly (readonly [program: string, symbol: string, slot: number | null])[] = [
-  ['pg_portal_run', 'PortalRun', ENTRY.portalRun],
   ['pg_end_command', 'EndCommand', ENTRY.endCommand],
+  ['pg_portal_failed', 'MarkPortalFailed', ENTRY.portalFailed],
   ['pg_error_report', 'EmitErrorReport', null],
   ['pg_send_string', 'pq_sendstring', ENTRY.sendString],
-  ['pg_commit', 'XactLogCommitRecord', ENTRY.commit],
-  ['pg_commit_end', 'XactLogCommitRecord', null],
-  ['pg_abort', 'XactLogAbortRecord', ENTRY.abort],
-  ['pg_abort_end', 'XactLogAbortRecord', null],
+  ['pg_tree_status', 'TransactionIdSetTreeStatus', ENTRY.treeStatus],
   ['pg_init', 'InitPostgres', ENTRY.init],
   ['pg_init_end', 'InitPostgres', null],
   ['pg_application', 'pgstat_report_appname', null],
   ['pg_exit', 'proc_exit', null],
 ];
-const PARAMETER_HOOK = ['pg_portal_start', 'PortalStart', null] as const;
+const PARAMETER_HOOK = ['pg_portal_start', 'PortalStart', ENTRY.portalStart] as const;
 /** Without these there are no statements. */
 const REQUIRED = ['PortalRun', 'EndCommand', 'debug_query_string'];
+const PORTAL_SUSPENDED = 0x73; // 's'
 export const OLDEST_POSTGRES = 10;
 export const NEWEST_POSTGRES = 18;
 
@@ -61,8 +59,17 @@ export function inspectPostgres(elf: ElfFile, options: InspectOptions): Postgres
   const hooks: Hook[] = [];
   const entries: Record<number, number> = {};
   const missing: string[] = [];
-  for (const [program, name, slot] of options.parameters ? [...HOOKS, PARAMETER_HOOK] : HOOKS) {
-    const symbol = name === 'PortalRun' ? start : name;
+  const globals = variablesOf(elf, missing);
+  const suspended = suspendedIn(elf);
+  // One hook less per statement; whoever names a function wants it attached to.
+  const lean =
+    suspended !== null && globals[GLOBAL.statementTime] !== undefined && options.functionName === undefined;
+  const wanted = [
+    ...HOOKS,
+    ...(lean ? [] : ([['pg_portal_run', start, ENTRY.portalRun]] as const)),
+    ...(options.parameters ? [PARAMETER_HOOK] : []),
+  ];
+  for (const [program, symbol, slot] of wanted) {
     const place = places.get(symbol) ?? placeOf(elf, symbol);
     if (place === null) {
       missing.push(`${symbol} is not exported`);
@@ -72,7 +79,12 @@ export function inspectPostgres(elf: ElfFile, options: InspectOptions): Postgres
     hooks.push({ program, fileOffset: place.fileOffset });
     if (slot !== null) entries[slot] = place.address;
   }
-  const globals = variablesOf(elf, missing);
+  if (lean) {
+    hooks.push({ program: 'pg_suspended', fileOffset: suspended.place.fileOffset });
+    entries[ENTRY.suspended] = suspended.place.address;
+  }
+  if (!suspended?.tag) missing.push('rows of suspended portals');
+  const tag = lean ? suspended.tag : null;
   const [paramCount, params] = major >= 13 ? [56, 64] : major >= 11 ? [48, 56] : [32, 48];
   const tags = major >= 13 ? commandTags(elf) : [];
   if (major >= 13 && tags.length === 0) missing.push('command tags');
@@ -85,10 +97,14 @@ export function inspectPostgres(elf: ElfFile, options: InspectOptions): Postgres
       engine: 1,
       major,
       maxTextBytes: options.maxTextBytes,
-      options: options.parameters ? OPTION.parameters : 0,
+      options: (options.parameters ? OPTION.parameters : 0) | (tag?.base === 'rbp' ? OPTION.suspendedRbp : 0),
       entries,
       globals,
-      offsets: { [OFFSET.paramCount]: paramCount, [OFFSET.params]: params },
+      offsets: {
+        [OFFSET.paramCount]: paramCount,
+        [OFFSET.params]: params,
+        ...(tag === null ? {} : { [OFFSET.suspended]: tag.displacement }),
+      },
     },
     hooks,
     missing,
@@ -118,6 +134,7 @@ function variablesOf(elf: ElfFile, missing: string[]): Record<number, number> {
   named(GLOBAL.port, 'MyProcPort', 'client addresses');
   named(GLOBAL.application, 'application_name', 'application names');
   named(GLOBAL.postmaster, 'PostmasterPid', 'which server a backend belongs to');
+  named(GLOBAL.activePortal, 'ActivePortal', 'whose parameters they are');
   // From 12 on; before, the process's own start time is used.
   const started = elf.exported.get('MyStartTimestamp')?.value;
   if (started !== undefined) globals[GLOBAL.started] = started;
@@ -130,7 +147,34 @@ function variablesOf(elf: ElfFile, missing: string[]): Record<number, number> {
   };
   returned(GLOBAL.statementTime, 'GetCurrentStatementStartTimestamp', 'start of the message');
   returned(GLOBAL.xid, 'GetTopTransactionIdIfAny', 'transaction ids');
+  returned(GLOBAL.stopTime, 'GetCurrentTransactionStopTimestamp', 'times of commits');
   return globals;
+}
+
+/**
+ * The one place of PostgresMain that says PortalSuspended (`pq_putemptymessage('s')`, at the call, which is emulated),
+ * and where in its frame the QueryCompletion of the run lies: what it gives to EndCommand otherwise, which a compiler
+ * that put exec_execute_message() into PostgresMain calls there once.
+ */
+function suspendedIn(
+  elf: ElfFile,
+): { place: Place; tag: NonNullable<ReturnType<typeof localArgument>> | null } | null {
+  const main = elf.exported.get('PostgresMain');
+  const put = elf.exported.get('pq_putemptymessage');
+  const end = elf.exported.get('EndCommand');
+  const code = main === undefined ? null : elf.code('PostgresMain', main.size);
+  if (main === undefined || put === undefined || end === undefined || code === null) return null;
+  const [at, another] = callsTo(code, main.value, put.value).filter((call) =>
+    setsFirstArgument(code, call, PORTAL_SUSPENDED),
+  );
+  const address = at === undefined ? 0 : main.value + at;
+  const fileOffset = elf.offsetOf(address);
+  if (at === undefined || another !== undefined || fileOffset === null) return null;
+  const ends = callsTo(code, main.value, end.value);
+  return {
+    place: { address, fileOffset },
+    tag: ends.length === 1 ? localArgument(code, ends[0]) : null,
+  };
 }
 
 const MAX_TAGS = 512;

@@ -3,7 +3,8 @@
  *
  *   PG_SESSION ─ PG_READY ────────────────▶ session opened          PG_ERROR before PG_READY ──▶ log-in failed
  *   PG_PARAMETER* ─ PG_STATEMENT ─ TEXT* ─▶ one observation         PG_TRANSACTION ──▶ transaction ended
- *   PG_STATEMENT limited … EndCommand ────▶ one observation, or "suspended" when something else came first
+ *   PG_STATEMENT limited … EndCommand ────▶ one observation, or "suspended" when something else came first (where the
+ *                                           binary does not show the place that says PortalSuspended)
  */
 import { Engine, ObservedSession_Kind } from '../../../model/events.ts';
 import { peerAddress, serverEnd } from '../addresses.ts';
@@ -226,7 +227,8 @@ export class PostgresObserver implements Observer {
     const { times, out } = this.#context;
     const atUs = times.wallUs(u64At(data, at + 16));
     const aborted = u64At(data, at + 48) === 0;
-    const ended = u64At(data, at + 40) + POSTGRES_EPOCH_US;
+    const endedUs = u64At(data, at + 40);
+    const ended = endedUs === 0 ? atUs : endedUs + POSTGRES_EPOCH_US;
     out.transactionEnded(atUs, backend.session, u64At(data, at + 24), u64At(data, at + 32), aborted, ended);
   }
 
@@ -304,7 +306,7 @@ export class PostgresObserver implements Observer {
       if (statement.startedNs === backend.limited.statement.startedNs) backend.limited = null;
       else this.#suspend(backend);
     }
-    this.#write(backend, statement, text, total, false);
+    this.#write(backend, statement, text, total, (statement.flags & FLAG.suspended) !== 0);
   }
 
   #suspend(backend: Backend): void {
@@ -323,7 +325,8 @@ export class PostgresObserver implements Observer {
     const runUs = statement.startedNs === 0 ? 0 : times.wallUs(statement.startedNs);
     const messageUs = statement.messageUs === 0 ? 0 : statement.messageUs + POSTGRES_EPOCH_US;
     record.startedUs = (statement.index === 0 ? messageUs : runUs) || runUs || messageUs || record.atUs;
-    if (!suspended) record.durationUs = Math.max(0, record.atUs - record.startedUs);
+    if ((statement.flags & FLAG.limited) === 0)
+      record.durationUs = Math.max(0, record.atUs - record.startedUs);
     const [start, end] = this.#span(statement, text);
     const { text: shown, redacted } = dialects.postgres.redactSecrets(text, start, end);
     record.sql = shown.length > MAX_RECORDED_BYTES ? shown.subarray(0, MAX_RECORDED_BYTES) : shown;
@@ -331,7 +334,7 @@ export class PostgresObserver implements Observer {
     record.sqlBytes = record.cut ? total : end - start;
     record.redacted = redacted;
     record.rows = COUNTED.has(statement.tag.split(' ', 1)[0] ?? '') ? statement.rows : 0;
-    record.tag = statement.tag;
+    record.tag = suspended ? '' : statement.tag;
     record.xid = statement.xid;
     record.lsn = statement.lsn;
     record.place = statement.index;
