@@ -29,6 +29,7 @@ const { values: options } = parseArgs({
     'load-rate': { type: 'string', default: '100000' },
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
+    match: { type: 'string', default: '' },
     assert: { type: 'boolean', default: false },
   },
 });
@@ -101,7 +102,7 @@ async function cost(program: string, serverPid: number, target: PgTarget): Promi
     },
   ];
   const rows: string[][] = [];
-  for (const { name, load, statements } of loads) {
+  for (const { name, load, statements } of loads.filter(({ name }) => name.includes(options.match))) {
     const without: Sample[] = [];
     const withProbe: Sample[] = [];
     for (let round = 0; round < rounds; round++) {
@@ -124,6 +125,8 @@ async function cost(program: string, serverPid: number, target: PgTarget): Promi
       `${fixed(added, 2)} µs`,
     ]);
     bar(`server CPU added per statement, ${name}`, added, 3, 'µs');
+    const each = withProbe.map(({ cpuUs }, i) => fixed((cpuUs - without[i].cpuUs) / statements, 2));
+    console.log(`${name}: ${fixed(added, 2)} µs added per statement (rounds: ${each.join(', ')})`);
     if (name.includes('5,000')) bar('TPS lost at 5,000 statements/s', loss, 2, '%');
   }
   console.log(table(['load', 'TPS without', 'TPS with', 'TPS lost', 'server CPU added per statement'], rows));

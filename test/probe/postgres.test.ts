@@ -16,7 +16,7 @@ import {
   waitFor,
 } from '../servers/index.ts';
 import { type PrivatePostgres, privatePostgres } from '../servers/private-postgres.ts';
-import { cannotProbe, fetchInSteps, Recorder, type Seen } from './support.ts';
+import { cannotProbe, fetchInSteps, kindOf, Recorder, type Seen } from './support.ts';
 
 const skip = isMissing('postgres', 'pgbench') || cannotProbe();
 const VERSIONS: readonly PostgresMajor[] = ['15', '13', '14', '16', '17', '18'];
@@ -482,15 +482,6 @@ describe.skipIf(skip).each(VERSIONS)('PostgreSQL %s', (version) => {
       expect(transactions).toBe(600);
     },
   );
-
-  /** "UPDATE pgbench_tellers": the statement without its values; '' for what pgbench asks before it starts. */
-  function kindOf(sql: string): string {
-    const text = sql.trim().replace(/;$/, '');
-    if (/^(?:BEGIN|END)$/i.test(text)) return text.toUpperCase();
-    if (!/^(?:UPDATE|INSERT|SELECT abalance)/.test(text)) return '';
-    const relation = /pgbench_\w+/.exec(text)?.[0] ?? text;
-    return `${text.split(' ', 1)[0].toUpperCase()} ${relation}`;
-  }
 
   it('lost nothing of all this', () => {
     expect(recorder.bodies('gap')).toEqual([]);

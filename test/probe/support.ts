@@ -124,3 +124,12 @@ export async function fetchInSteps(client: pg.Client, sql: string, rows: number)
     } as never);
   });
 }
+
+/** "UPDATE pgbench_tellers": the statement without its values; '' for what pgbench asks before it starts. */
+export function kindOf(sql: string): string {
+  const text = sql.trim().replace(/;$/, '');
+  if (/^(?:BEGIN|END)$/i.test(text)) return text.toUpperCase();
+  if (!/^(?:UPDATE|INSERT|SELECT abalance)/.test(text)) return '';
+  const relation = /pgbench_\w+/.exec(text)?.[0] ?? text;
+  return `${text.split(' ', 1)[0].toUpperCase()} ${relation}`;
+}
