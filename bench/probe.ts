@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import pg from 'pg';
 import { defaultProbeOptions } from '../src/witness/probe/options.ts';
 import { Probe } from '../src/witness/probe/probe.ts';
 import {
@@ -69,7 +70,21 @@ interface Sample {
   readonly cpuUs: number;
 }
 
+async function vacuum(target: PgTarget): Promise<void> {
+  const client = new pg.Client({ ...target });
+  await client.connect();
+  try {
+    for (const table of ['branches', 'tellers', 'accounts', 'history'])
+      await client.query(`VACUUM pgbench_${table}`);
+    await client.query('CHECKPOINT');
+  } finally {
+    await client.end();
+  }
+}
+
 async function measure(serverPid: number, target: PgTarget, load: PgbenchOptions): Promise<Sample> {
+  // What the run before left of its updates would slow down whichever comes second.
+  await vacuum(target);
   const before = cpuSeconds(serverPid);
   const report = await pgbench(target, load);
   // Backends that ended are in the postmaster's own times once it has waited for them.

@@ -11,8 +11,8 @@ export const probeLimits = {
   maxTextBytes: 1 * MiB,
   /** Between two looks for servers that are new or gone. */
   scanMs: 1_000,
-  /** Between two looks into the ring. */
-  pollMs: 5,
+  /** Between two looks into the ring: each takes a core's caches from the server, so they are few. */
+  pollMs: 20,
   idlePollMs: 25,
   /** Handed over and not taken yet; beyond, the ring is left to fill, and what it loses is counted. */
   maxUntakenBytes: 64 * MiB,
