@@ -21,7 +21,7 @@ describe('parameters of a prepared execution', () => {
   const taken = (parameters: ConnectionParameters, text = TEXT): string[] =>
     parameters
       .take(text)
-      .map(({ type, value, isNull, bytes }) => `${type}:${isNull ? 'NULL' : value}:${bytes}`);
+      .map(({ type, value, isNull, bytes }) => `${type}:${isNull ? 'NULL' : value.toString()}:${bytes}`);
   const run = (parameters: ConnectionParameters, packet: Buffer, total = packet.length): string[] => {
     parameters.packet(COM_STMT_EXECUTE, packet, total);
     return taken(parameters);
