@@ -24,6 +24,8 @@ export const limits = {
   maxStatementBytes: 64 * MiB,
   /** Statement text that is parsed on the relay's loop; longer texts are parsed in a worker. */
   maxInlineParseBytes: 8 * KiB,
+  /** MySQL statement text that is split and redacted on the relay's loop; longer texts are in a worker. */
+  maxInlineReadBytes: 128 * KiB,
   /** Statements of one Query message; more are refused (each needs a record before it is forwarded). */
   maxStatementsPerQuery: 10_000,
   /** Requests of one session in flight, before its client is not read any more. */

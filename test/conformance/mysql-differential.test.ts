@@ -14,7 +14,8 @@ import {
   startMysql,
 } from '../servers/index.ts';
 import { transcript } from './mysql/differential.ts';
-import type { RawOptions, RawTarget } from './mysql/raw-client.ts';
+import { EXCHANGES, matrix, MATRIX_MODES } from './mysql/matrix.ts';
+import { type RawOptions, RawMysql, type RawTarget } from './mysql/raw-client.ts';
 import { SCRIPT } from './mysql/script.ts';
 
 const SERVERS = [
@@ -67,6 +68,26 @@ describe.each(SERVERS)('%s', (need, _name, start) => {
       const same = (lines: readonly string[]): string[] => lines.filter((line) => !OWN_WAY.test(line));
       expect(same(under)).toEqual(same(expected));
     });
+
+    it.each(Object.entries(MATRIX_MODES))(
+      'by tables of types and statements, with %s',
+      async (_mode, wanted) => {
+        const all = async (target: RawTarget): Promise<string[]> => {
+          const client = await RawMysql.connect(target, options);
+          const lines = await matrix(client);
+          await client.quit();
+          return lines;
+        };
+        const expected = await all(direct);
+        expect(EXCHANGES).toBeGreaterThan(600);
+        expect(expected.length).toBeGreaterThan(EXCHANGES);
+        // Most of them say something: what a server does not know is a smaller part.
+        expect(expected.filter((line) => !line.includes('\n  failed')).length).toBeGreaterThan(
+          EXCHANGES * 0.7,
+        );
+        expect(await all(open)).toEqual(expected);
+      },
+    );
 
     it.skipIf(need === 'mysql-5.6')('inside TLS', async () => {
       const expected = await transcript(direct, SCRIPT, { tls: true });

@@ -7,6 +7,13 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ByteWriter } from '../../src/base/bytes.ts';
 import { encodeHandshakeResponse } from '../../src/wire/mysql/handshake.ts';
+import {
+  BULK_SEND_TYPES,
+  encodeBulkExecute,
+  encodeExecute,
+  INDICATOR_NULL,
+  type QueryAttribute,
+} from '../../src/wire/mysql/parameters.ts';
 import { cachingSha2Response } from '../../src/wire/mysql/scramble.ts';
 import { failureOf, packet, queryPayload, RawMysql, uint32 } from '../conformance/mysql/raw-client.ts';
 import {
@@ -20,6 +27,7 @@ import {
 } from '../servers/index.ts';
 import { AuditedMysql } from './support/mysql-audit.ts';
 
+const VAR_STRING = 0xfd;
 const LATIN1_SWEDISH_CI = 8;
 const FAST_AUTH_SUCCESS = 3;
 const PERFORM_FULL_AUTHENTICATION = 4;
@@ -115,6 +123,89 @@ describe.each(FAMILIES)('%s behind its front door', (family, needed, start) => {
       other.destroy();
     });
 
+    it('75b: a long text that speaks of passwords costs others no time, and is recorded without them', async () => {
+      const access = await node.grantAccess(server);
+      const client = await AuditedMysql.connect(node, access);
+      const other = await RawMysql.connect(access);
+      const comment = `/* ${"'a passing one', ".repeat(500_000)} */`;
+      const text = (value: string): string =>
+        `SELECT 'kept' ${comment} FROM (SELECT 'x' AS password) t WHERE password <> ${value}`;
+      const sent = performance.now();
+      client.pipeline(text("'hunter2'"));
+      let longest = 0;
+      let answers = 0;
+      const answered = client.raw.answer().then((packets) => {
+        expect(failureOf(packets)).toBe('');
+        return performance.now() - sent;
+      });
+      let tookMs = 0;
+      void answered.then((ms) => (tookMs = ms));
+      for (; tookMs === 0; answers++) {
+        const asked = performance.now();
+        expect(await other.row('SELECT 1')).toEqual(['1']);
+        longest = Math.max(longest, performance.now() - asked);
+      }
+      await answered;
+      // It was all of the time that reading the text takes, seconds per 10 MiB.
+      expect(longest, `of ${tookMs} ms, with ${answers} answers`).toBeLessThan(tookMs / 2);
+      const [head] = await client.raw.run(Buffer.from(`\x16${text('?')}`), 'prepare');
+      const id = head.payload.readUInt32LE(1);
+      expect(failureOf(await client.raw.run(execution(client.raw, id, ['hunter2'])))).toBe('');
+      const [asText, prepared] = await client.statements();
+      expect(asText.sql).toMatch(/^SELECT 'kept' \/\*/);
+      expect(asText.sql.slice(-40)).toMatch(/password <> '\*\*\*'$/);
+      expect(prepared.params).toEqual(['***']);
+      other.destroy();
+    });
+
+    it('75b: parameters in the places of passwords are recorded as ***, and the server gets them', async () => {
+      await server.query('CREATE TABLE accounts (name VARCHAR(20), password VARCHAR(40))');
+      const client = await AuditedMysql.connect(node, await node.grantAccess(server));
+      const { raw } = client;
+      const [head] = await raw.run(
+        Buffer.from('\x16INSERT INTO accounts SET name = ?, password = ?'),
+        'prepare',
+      );
+      const id = head.payload.readUInt32LE(1);
+      expect(failureOf(await raw.run(execution(raw, id, ['ann', 'hunter2'])))).toBe('');
+      expect(failureOf(await raw.run(execution(raw, id, ['bob', null])))).toBe('');
+      raw.send(packet(Buffer.concat([Buffer.from([0x18]), uint32(id), Buffer.from('\x01\0hunter2')])));
+      expect(failureOf(await raw.run(execution(raw, id, ['eve', '']), 'one'))).toBe('');
+      const expected: unknown[] = [
+        ['ann', '***'],
+        ['bob', null],
+        ['eve', '***'],
+      ];
+      if (family === 'mariadb') {
+        expect(
+          failureOf(
+            await raw.run(
+              bulk(id, [
+                ['fay', 'hunter2'],
+                ['gus', null],
+              ]),
+            ),
+          ),
+        ).toBe('');
+        const immediate = "EXECUTE IMMEDIATE 'INSERT INTO accounts SET password = ?' USING 'hunter2'";
+        expect(await raw.failure(immediate)).toBe('');
+      }
+      const records = await client.statements();
+      expect(JSON.stringify(records)).not.toContain('hunter2');
+      expect(records.slice(0, 3).map(({ params }) => params)).toEqual(expected);
+      if (family === 'mariadb') expect(JSON.stringify(records[3].params)).toContain('"***"');
+      const [row] = await server.query("SELECT COUNT(*) AS n FROM accounts WHERE password = 'hunter2'");
+      expect(row).toEqual({ n: family === 'mariadb' ? 4 : 2 });
+    });
+
+    it('prepared USE and KILL are refused in a way after which drivers send them as text', async () => {
+      const access = await node.grantAccess(server);
+      const raw = await RawMysql.connect(access);
+      for (const sql of [`USE ${access.database}`, 'KILL 1'])
+        expect(failureOf(await raw.run(Buffer.from(`\x16${sql}`), 'prepare'))).toMatch(/^1295 HY000 /);
+      raw.destroy();
+    });
+
     /** One guess by the fast path; the connection ends before the password is asked for. */
     async function guess(access: Access, password: string): Promise<number> {
       const client = await RawMysql.open(access.host, access.port);
@@ -192,6 +283,36 @@ describe.each(FAMILIES)('%s behind its front door', (family, needed, start) => {
     });
   });
 });
+
+/** A text parameter; '' for one whose value was sent before. */
+function parameter(value: string | null): QueryAttribute {
+  const bytes = Buffer.from(value ?? '');
+  return {
+    name: '',
+    type: VAR_STRING,
+    value: value === null ? null : value === '' ? bytes : Buffer.concat([Buffer.from([bytes.length]), bytes]),
+  };
+}
+
+/** COM_STMT_EXECUTE, without its header. */
+function execution(raw: RawMysql, statementId: number, values: readonly (string | null)[]): Buffer {
+  const writer = new ByteWriter(512);
+  const message = { statementId, flags: 0, parameters: values.map(parameter), newTypes: true };
+  encodeExecute(writer, message, raw.capabilities);
+  return writer.copy().subarray(4);
+}
+
+/** COM_STMT_BULK_EXECUTE, without its header. */
+function bulk(statementId: number, rows: readonly (readonly (string | null)[])[]): Buffer {
+  const writer = new ByteWriter(512);
+  encodeBulkExecute(writer, {
+    statementId,
+    flags: BULK_SEND_TYPES,
+    types: rows[0].map(() => VAR_STRING),
+    rows: rows.map((row) => row.map((value) => parameter(value).value ?? INDICATOR_NULL)),
+  });
+  return writer.copy().subarray(4);
+}
 
 describe.skipIf(isMissing('mysql-9.7'))('57: query attributes whose end MySQL sees elsewhere', () => {
   let server: MysqlServer;

@@ -17,16 +17,23 @@
 import { limits } from '../../base/limits.ts';
 import type { StatementSpan } from '../../model/statement.ts';
 import { defaultLexicalSettings, type LexicalSettings, type Redaction, type SqlDialect } from '../dialect.ts';
-import { WorkerPool, type WorkerPoolOptions } from '../worker-pool.ts';
+import { type LongText, WorkerPool, type WorkerPoolOptions } from '../worker-pool.ts';
 import { Classifier } from './classifier.ts';
 import { type MysqlClassification, unread } from './facts.ts';
 import { fingerprint } from './fingerprint.ts';
 import type { Flavour } from './readings.ts';
-import { redact } from './redact.ts';
+import { type PreparedRedaction, redact, redactPrepared, type SecretParameters } from './redact.ts';
 import { split } from './split.ts';
 
 export type { MysqlClassification } from './facts.ts';
 export type { Flavour } from './readings.ts';
+export type { SecretParameters } from './redact.ts';
+
+/** A long text, split and redacted by a worker. */
+export interface MysqlLongText extends LongText {
+  /** Of a text that is prepared. */
+  readonly secrets: SecretParameters | null;
+}
 
 /** Nothing is loaded; threads start when the first long text comes. */
 export function loadMysqlDialect(flavour: Flavour, pool: Partial<WorkerPoolOptions> = {}): MysqlDialect {
@@ -37,6 +44,8 @@ export class MysqlDialect implements SqlDialect {
   readonly engine: Flavour;
   readonly #classifier: Classifier;
   readonly #pool: WorkerPool;
+  /** Of its own, so that no decision waits until somebody's dump is redacted. */
+  readonly #readers: WorkerPool;
 
   /** For {@link loadMysqlDialect}. */
   constructor(flavour: Flavour, pool: Partial<WorkerPoolOptions>) {
@@ -47,6 +56,7 @@ export class MysqlDialect implements SqlDialect {
     const worker = new URL(`./worker${extension}`, import.meta.url);
     // No tree is made of a text, so that its length is all the memory it takes.
     this.#pool = new WorkerPool(worker, flavour, { maxTextBytes: limits.maxStatementBytes, ...pool });
+    this.#readers = new WorkerPool(worker, flavour, pool);
   }
 
   /** How often a text had to be read: all other answers came from a cache. */
@@ -101,6 +111,25 @@ export class MysqlDialect implements SqlDialect {
     return redact(text, start, end, settings);
   }
 
+  /** {@link redactSecrets} of a text that is prepared, and which of its parameters are secrets. */
+  redactPrepared(text: Buffer, start: number, end: number, settings: LexicalSettings): PreparedRedaction {
+    return redactPrepared(text, start, end, settings);
+  }
+
+  /**
+   * {@link split} and {@link redactSecrets} (or, with `settings.prepared`, {@link redactPrepared}) of a text that would
+   * hold up the loop. The bytes must stay as they are until it resolves. Never rejects.
+   * @returns in words, why it could not be read.
+   */
+  readLong(
+    text: Buffer,
+    start: number,
+    end: number,
+    settings: LexicalSettings,
+  ): Promise<MysqlLongText | string> {
+    return this.#readers.read<MysqlLongText>(text, start, end, settings);
+  }
+
   fingerprint(text: string): string {
     return fingerprint(text);
   }
@@ -110,7 +139,7 @@ export class MysqlDialect implements SqlDialect {
     return false;
   }
 
-  close(): Promise<void> {
-    return this.#pool.close();
+  async close(): Promise<void> {
+    await Promise.all([this.#pool.close(), this.#readers.close()]);
   }
 }

@@ -228,6 +228,69 @@ describe('redactSecrets', () => {
   });
 });
 
+describe('redactPrepared', () => {
+  const secrets = (sql: string): unknown => {
+    const bytes = Buffer.from(sql);
+    const found = dialect.redactPrepared(bytes, 0, bytes.length, defaultLexicalSettings).secrets;
+    return found === null || found.numbers === 'all' ? (found?.numbers ?? null) : [...found.numbers].sort();
+  };
+
+  it.each([
+    ['SET PASSWORD = PASSWORD(?)', [0]],
+    ['SET PASSWORD FOR ?@? = ?', [2]],
+    ['ALTER USER ?@? IDENTIFIED BY ?', [2]],
+    ['CREATE USER bob IDENTIFIED WITH x AS ? REQUIRE SUBJECT ?', [0]],
+    ['UPDATE u SET name = ?, password = ?, note = ? WHERE id = ?', [1]],
+    ['SELECT * FROM u WHERE `api_key` = ? AND id = ?', [0]],
+    ["SELECT '?' /* ? */, ? FROM u WHERE pwd = ?", [1]],
+    ['SELECT OLD_PASSWORD(?), ENCRYPT(?, ?), ?', [0, 1, 2]],
+    ['SELECT 1 /*!99999 , ? */ FROM u WHERE pwd = ?', [0, 1]],
+    ["SELECT CONCAT('CREATE USER bob IDENTIFIED BY ''', ?, '''')", 'all'],
+    ["UPDATE u SET password = 'hun'ter2, a = ?", 'all'],
+    ['INSERT INTO u (name, password) VALUES (?, ?)', null],
+    ['SELECT passenger FROM flights WHERE id = ?', null],
+    ['SELECT ?', null],
+  ])('%s', (sql, expected) => {
+    expect(secrets(sql)).toEqual(expected);
+  });
+
+  it('hides what is given for them at once', () => {
+    expect(redactText(dialect, "EXECUTE IMMEDIATE 'ALTER USER b IDENTIFIED BY ?' USING 'hunter2', @x")).toBe(
+      "EXECUTE IMMEDIATE 'ALTER USER b IDENTIFIED BY ?' USING '***', @x",
+    );
+    const plain = "EXECUTE IMMEDIATE 'SELECT passenger, ?' USING 'x'";
+    expect(redactText(dialect, plain)).toBe(plain);
+  });
+});
+
+describe('readLong', () => {
+  it('says the same as reading at once', async () => {
+    const sql = "SELECT 1; SET PASSWORD = 'hunter2'; -- pass\nSELECT 'x'";
+    const text = Buffer.from(`xx${sql}yy`);
+    const long = await dialect.readLong(text, 2, text.length - 2, defaultLexicalSettings);
+    if (typeof long === 'string') throw new Error(long);
+    expect(long.spans).toEqual(dialect.split(Buffer.from(sql), 0, sql.length));
+    expect(long.redacted.map((one) => one && Buffer.from(one).toString())).toEqual([
+      null,
+      "SET PASSWORD = '***'",
+      null,
+    ]);
+    const prepared = { ...defaultLexicalSettings, prepared: true };
+    const question = Buffer.from("UPDATE u SET pwd = ?, a = 'b'");
+    expect(await dialect.readLong(question, 0, question.length, prepared)).toEqual({
+      spans: [{ start: 0, end: question.length }],
+      redacted: [null],
+      secrets: { numbers: new Set([0]), counts: [1] },
+    });
+  });
+
+  it('says why it could not', async () => {
+    const closed = loadMysqlDialect('mysql');
+    await closed.close();
+    expect(await closed.readLong(Buffer.from('x'), 0, 1, defaultLexicalSettings)).toMatch(/shutting down/);
+  });
+});
+
 describe('mayHoldSecret', () => {
   it.each([
     'pAsSword',

@@ -18,6 +18,7 @@
  */
 import { isIdentifierPart, Lexer, type Reading, Token, type TokenKind } from './lexer.ts';
 import { literalBytes } from './literal.ts';
+import { mentionsSecret } from './secret-scan.ts';
 
 export interface Edit {
   readonly start: number;
@@ -27,6 +28,8 @@ export interface Edit {
 
 export const HIDDEN = Buffer.from("'***'");
 const STARS = Buffer.from('***');
+const STAR = 0x2a;
+const DOLLAR = 0x24;
 const MAX_DEPTH = 5;
 /** More literals than this are hidden with all that stands between them. */
 const MAX_EDITS = 100_000;
@@ -79,15 +82,28 @@ const ENDS_IDENTIFIED: ReadonlySet<string> = new Set([
 const BEFORE_PASSWORD: ReadonlySet<string> = new Set(['by', 'as', 'using']);
 const NO_BARE_PASSWORD: ReadonlySet<string> = new Set(['random', 'password', 'old_password']);
 
-/** `lexable` is `view` with characters masked where their bytes could be misread. */
-export function readSecrets(lexable: Buffer, view: Buffer, reading: Reading, believed: boolean): Edit[] {
-  return new SecretReader(lexable, view, 0, lexable.length, reading, 0).read(believed);
+/** What one reading says of a text. */
+export interface Secrets {
+  readonly edits: Edit[];
+  /** How many `?` it has. */
+  readonly parameterCount: number;
+  /** Those that stand where a literal would be hidden, by number from 0; `all` where it cannot be told. */
+  readonly parameters: ReadonlySet<number> | 'all';
 }
 
-/** A literal that the next token may still tell to be the name of an account: `'bob'@'%'`. */
+/** `lexable` is `view` with characters masked where their bytes could be misread. */
+export function readSecrets(lexable: Buffer, view: Buffer, reading: Reading, believed: boolean): Secrets {
+  const reader = new SecretReader(lexable, view, 0, lexable.length, reading, 0);
+  const edits = reader.read(believed);
+  return { edits, parameterCount: reader.parameterCount, parameters: reader.parameters };
+}
+
+/** A literal, or a parameter, that the next token may still tell to be the name of an account: `'bob'@'%'`. */
 interface Pending {
   readonly start: number;
   readonly end: number;
+  /** Its number; −1: a literal. */
+  readonly parameter: number;
 }
 
 class SecretReader {
@@ -102,6 +118,10 @@ class SecretReader {
   /** Nothing behind this offset is kept. */
   #hideFrom = -1;
   #everyLiteral = false;
+  readonly #secretParameters = new Set<number>();
+  #parameterCount = 0;
+  /** EXECUTE IMMEDIATE of a text with parameters in secret places: what is given for them is hidden. */
+  #givesSecrets = false;
   #pending: Pending | null = null;
   /** Of the statement so far: its first two words, in lower case. */
   #first = '';
@@ -138,14 +158,27 @@ class SecretReader {
       }
       if (kind === Token.comment) this.#comment();
       else this.#token(kind);
-      if (this.#hideFrom >= 0) break;
+      // Nothing that follows could show any more.
+      if (this.#hideFrom >= 0 || this.#hidesEveryLiteral) break;
     }
     this.#settle('');
     return this.#result();
   }
 
+  get parameterCount(): number {
+    return this.#parameterCount;
+  }
+
+  get parameters(): ReadonlySet<number> | 'all' {
+    return this.#hideFrom >= 0 ? 'all' : this.#secretParameters;
+  }
+
+  get #hidesEveryLiteral(): boolean {
+    return this.#everyLiteral || this.#edits.length > MAX_EDITS;
+  }
+
   #result(): Edit[] {
-    if (this.#everyLiteral || this.#edits.length > MAX_EDITS) this.#hideRest(this.#firstLiteral);
+    if (this.#hidesEveryLiteral) this.#hideRest(this.#firstLiteral);
     if (this.#hideFrom < 0) return this.#edits;
     const from = this.#hideFrom;
     const rest = { start: from, end: this.#end, replacement: HIDDEN };
@@ -181,7 +214,9 @@ class SecretReader {
     } else if (text === ')') {
       if (this.#keyedAt === this.#parentheses) this.#keyedAt = -1;
       this.#parentheses--;
-    } else if (text === ';') {
+    } else if (text === '?') this.#parameter();
+    else if (text === ';') {
+      this.#givesSecrets = false;
       this.#first = '';
       this.#second = '';
       this.#parentheses = 0;
@@ -218,16 +253,31 @@ class SecretReader {
       this.#hide();
       return;
     }
-    if (this.#isAccountStatement() && !NO_SECRET_AFTER.has(this.#previous)) {
-      this.#pending = { start: lexer.tokenStart, end: lexer.tokenEnd };
+    if (this.#mayNameAccount()) {
+      this.#pending = { start: lexer.tokenStart, end: lexer.tokenEnd, parameter: -1 };
       return;
     }
     this.#insideLiteral(kind);
   }
 
+  /** `?`, which may stand wherever a literal may. */
+  #parameter(): void {
+    const parameter = this.#parameterCount++;
+    if (this.#isSecretPlace()) this.#secretParameters.add(parameter);
+    else if (this.#mayNameAccount()) this.#pending = { start: 0, end: 0, parameter };
+  }
+
+  #mayNameAccount(): boolean {
+    return this.#isAccountStatement() && !NO_SECRET_AFTER.has(this.#previous);
+  }
+
   #isSecret(kind: TokenKind): boolean {
     if (kind !== Token.broken && kind !== Token.obscure && !isLiteral(kind)) return false;
-    if (this.#keyedAt >= 0) return true;
+    return this.#isSecretPlace();
+  }
+
+  #isSecretPlace(): boolean {
+    if (this.#keyedAt >= 0 || this.#givesSecrets) return true;
     if (this.#identified && this.#previous !== 'with' && this.#previous !== 'via' && this.#previous !== 'or')
       return true;
     return SECRET_NAME.test(this.#name) && (this.#assigned || this.#previous === this.#name);
@@ -257,7 +307,9 @@ class SecretReader {
     const pending = this.#pending;
     if (pending === null) return;
     this.#pending = null;
-    if (following !== '@') this.#push(pending.start, pending.end, HIDDEN);
+    if (following === '@') return;
+    if (pending.parameter >= 0) this.#secretParameters.add(pending.parameter);
+    else this.#push(pending.start, pending.end, HIDDEN);
   }
 
   #hide(): void {
@@ -274,12 +326,17 @@ class SecretReader {
   #insideLiteral(kind: TokenKind): void {
     const { tokenStart, tokenEnd, innerStart, innerEnd } = this.#lexer;
     if (tokenEnd - tokenStart < 6) return;
+    // Texts may have millions of literals: most of them are not worth a string.
+    const first = this.#text[innerStart];
+    const mentions = mentionsSecret(this.#text, innerStart, innerEnd);
+    if (!mentions && first !== STAR && first !== DOLLAR) return;
     const inner = this.#text.toString('latin1', innerStart, innerEnd);
     if (HASH.test(inner) && this.#mentionsNear()) {
       this.#hide();
       return;
     }
     if (!MENTION.test(inner)) return;
+    if (this.#first === 'execute' && inner.includes('?')) this.#givesSecrets ||= this.#asksForSecrets();
     if (DANGLING_PASSWORD.test(inner)) {
       this.#everyLiteral = true;
       return;
@@ -331,6 +388,14 @@ class SecretReader {
     pieces.push(inner.toString('latin1', at));
     const redacted = pieces.join('').replaceAll(quote, quote + quote);
     this.#push(innerStart, innerEnd, Buffer.from(redacted, 'latin1'));
+  }
+
+  /** Whether a literal is SQL with parameters in secret places. */
+  #asksForSecrets(): boolean {
+    const { innerStart, innerEnd } = this.#lexer;
+    const inner = new SecretReader(this.#text, this.#view, innerStart, innerEnd, this.#reading, MAX_DEPTH);
+    inner.read(false);
+    return inner.parameters === 'all' || inner.parameters.size > 0;
   }
 
   /** A comment: it may hold anything, also SQL. */

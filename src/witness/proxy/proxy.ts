@@ -19,6 +19,7 @@ import { AppError } from '../../base/errors.ts';
 import type { Authority } from '../../model/access.ts';
 import type { JournalAppender } from '../../model/journal.ts';
 import type { SqlDialect } from '../../sql/dialect.ts';
+import type { MysqlDialect } from '../../sql/mysql/dialect.ts';
 import type { Link, Listener, ListenOptions, Reactor } from '../../transport/link.ts';
 import { withTimeout } from './handshake.ts';
 import { ProxyMetrics } from './metrics.ts';
@@ -37,7 +38,7 @@ export interface ProxyOptions {
   readonly postgres: { readonly sql: SqlDialect; readonly login: LoginSettings };
   /** Absent: the relay does not serve MySQL and MariaDB. */
   readonly mysql?: {
-    readonly sql: { readonly mysql: SqlDialect; readonly mariadb: SqlDialect };
+    readonly sql: { readonly mysql: MysqlDialect; readonly mariadb: MysqlDialect };
     readonly login: MysqlLoginSettings;
   };
   readonly maxStatementBytes: number;

@@ -73,7 +73,7 @@ async function preparedStatements(client: RawMysql, lines: Transcript): Promise<
       Buffer.from('1.25'),
     ]);
   const run = async (title: string, id: number, flags: number, tail: Buffer): Promise<void> => {
-    note(title, await client.run(execute(id, flags, tail)));
+    note(title, await client.run(execute(id, flags, tail), flags === 0 ? 'query' : 'cursor'));
   };
   await run(
     'with types',

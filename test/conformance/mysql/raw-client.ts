@@ -210,7 +210,9 @@ export class RawMysql {
   }
 
   /** The packets of the answer to a command whose first answer packet is already known or not. */
-  async answer(kind: 'query' | 'prepare' | 'one' | 'fieldList' | 'fetch' = 'query'): Promise<Packet[]> {
+  async answer(
+    kind: 'query' | 'cursor' | 'prepare' | 'one' | 'fieldList' | 'fetch' = 'query',
+  ): Promise<Packet[]> {
     const packets: Packet[] = [];
     const next = async (): Promise<Packet> => {
       const one = await this.packet();
@@ -246,11 +248,14 @@ export class RawMysql {
         const left = payload.length > 1 && payload[1] === 0;
         if (!left) status = await definitions(first);
         else status = deprecateEof ? 0 : statusOf((await next()).payload, false);
-        if ((status & 0x40) === 0) {
+        // A cursor's rows come with fetches. Results of procedures may have the flag, too, and another result behind them.
+        if (kind !== 'cursor' || (status & 0x48) !== 0x40) {
           let row = await next();
           while (!ends(row.payload)) row = await next();
           if (row.payload[0] === 0xff) return packets;
-          status = statusOf(row.payload, deprecateEof);
+          // In front of the values of OUT parameters, and there only, MySQL says that more follows.
+          const before = (status & 0x1000) === 0 ? 0 : status & 0x08;
+          status = statusOf(row.payload, deprecateEof) | before;
         }
       }
       if ((status & 0x08) === 0) return packets;

@@ -42,6 +42,8 @@ import type { MysqlSession } from './session.ts';
 import type { InFlight } from './statement.ts';
 import { okWithoutState } from './translate.ts';
 
+/** A cursor's result has none behind it. */
+const CURSOR_BITS = Status.CURSOR_EXISTS | Status.MORE_RESULTS_EXISTS;
 const Phase = { first: 0, parameters: 1, parametersEnd: 2, columns: 3, columnsEnd: 4, rows: 5 } as const;
 type Phase = (typeof Phase)[keyof typeof Phase];
 
@@ -67,6 +69,8 @@ export class Answers {
   /** Definitions that are still to come. */
   #definitions = 0;
   #columnCount = 0;
+  /** Of the result that is being received: MORE_RESULTS_EXISTS, where it is said in front of the rows only. */
+  #moreByFirstEof = 0;
   #internalRow: (string | null)[] | null = null;
 
   constructor(session: MysqlSession, capture: RowCapture<InFlight>, beginRow: RowSink) {
@@ -86,6 +90,7 @@ export class Answers {
   /** A request became the head of the queue. */
   begin(): void {
     this.#phase = Phase.first;
+    this.#moreByFirstEof = 0;
     this.#internalRow = null;
   }
 
@@ -227,9 +232,12 @@ export class Answers {
   /** The EOF behind definitions, for clients without CLIENT_DEPRECATE_EOF. */
   #definitionsEnd(head: Request, bytes: Buffer, at: number, next: number): void {
     const status = eofStatus(bytes, at + HEADER_BYTES, next);
+    // MySQL says only here that more follows the values of OUT parameters, and not behind them.
+    this.#moreByFirstEof = (status & Status.PS_OUT_PARAMS) === 0 ? 0 : status & Status.MORE_RESULTS_EXISTS;
     this.#forward(head, bytes, at, next);
     if (this.#phase === Phase.parametersEnd) this.#afterParameters(head, bytes);
-    else if ((status & Status.CURSOR_EXISTS) !== 0 && head.kind === RequestKind.execute) {
+    // The flag alone says nothing: a procedure's own cursor sets it as well, in results that have their rows.
+    else if (head.opensCursor && (status & CURSOR_BITS) === Status.CURSOR_EXISTS) {
       this.#keepColumns(head);
       this.#resultEnds(head, status, uint16At(bytes, at + 5), null, bytes);
     } else this.#afterColumns(head, bytes);
@@ -304,7 +312,7 @@ export class Answers {
     const s = this.#s;
     const start = at + HEADER_BYTES;
     if (bytes[start] === EOF && next - start === 5 && !(this.#deprecateEof && ofResult)) {
-      const status = eofStatus(bytes, start, next);
+      const status = eofStatus(bytes, start, next) | (ofResult ? this.#moreByFirstEof : 0);
       this.#forward(head, bytes, at, next);
       this.#resultEnds(head, status, uint16At(bytes, start + 1), null, bytes, ofResult);
       return;
@@ -334,6 +342,7 @@ export class Answers {
       return;
     }
     this.#phase = Phase.first;
+    this.#moreByFirstEof = 0;
     const statement = head.running();
     if (!statement || !head.statements) {
       s.noteStatus(status, ok, bytes);
@@ -367,7 +376,7 @@ export class Answers {
       statement.suspended =
         (status & Status.CURSOR_EXISTS) !== 0 &&
         (status & Status.LAST_ROW_SENT) === 0 &&
-        (head.kind === RequestKind.execute || head.kind === RequestKind.fetch);
+        (head.opensCursor || head.kind === RequestKind.fetch);
       this.#finish(head, statement, status, warnings, ofResult ? null : ok, bytes);
     }
     s.noteStatus(status, ok, bytes);

@@ -2,7 +2,7 @@
 import type { Clock } from '../../../base/clock.ts';
 import type { Authority } from '../../../model/access.ts';
 import type { JournalAppender } from '../../../model/journal.ts';
-import type { SqlDialect } from '../../../sql/dialect.ts';
+import type { MysqlDialect } from '../../../sql/mysql/dialect.ts';
 import type { Reactor } from '../../../transport/link.ts';
 import type { ProxyMetrics } from '../metrics.ts';
 import type { SessionRegistry } from '../registry.ts';
@@ -16,7 +16,7 @@ export interface MysqlContext {
   readonly journal: JournalAppender;
   readonly authority: Authority;
   readonly registry: SessionRegistry;
-  readonly sql: Readonly<Record<Family, SqlDialect>>;
+  readonly sql: Readonly<Record<Family, MysqlDialect>>;
   readonly clock: Clock;
   readonly metrics: ProxyMetrics;
   readonly maxStatementBytes: number;

@@ -14,6 +14,9 @@ import {
 import {
   BULK,
   BulkExecuteView,
+  CURSOR_TYPE_FOR_UPDATE,
+  CURSOR_TYPE_READ_ONLY,
+  CURSOR_TYPE_SCROLLABLE,
   decodeBulkExecute,
   decodeExecute,
   executedStatement,
@@ -27,12 +30,15 @@ import type { WholeCommand } from './frontend.ts';
 import type { BoundParameters } from './records.ts';
 import { CODES, refusal, type Refusal } from './refusal.ts';
 import { Request, RequestKind } from './requests.ts';
+import { isSecret, MASKED_TYPE, secretsOf, writeMaskedBind, writeMaskedRows } from './secret-parameters.ts';
 import type { MysqlSession } from './session.ts';
 import { type InFlight, type Prepared, SentData } from './statement.ts';
 import { unknownStatement } from './statements.ts';
 import type { Texts } from './texts.ts';
 
 const NO_TYPES: readonly number[] = [];
+/** Flags of an execution that asks for a cursor. */
+const CURSORS = CURSOR_TYPE_READ_ONLY | CURSOR_TYPE_FOR_UPDATE | CURSOR_TYPE_SCROLLABLE;
 
 export class Executions {
   readonly #s: MysqlSession;
@@ -87,21 +93,24 @@ export class Executions {
       prepared.recordedTypes = null;
     }
     const bound = view.parameterCount === 0 ? null : this.#boundOf(whole, prepared);
-    this.#run(whole, prepared, bound, view.newTypes);
+    this.#run(whole, prepared, bound, view.newTypes, (view.flags & CURSORS) !== 0);
   }
 
   #boundOf(whole: WholeCommand, prepared: Prepared): BoundParameters {
     const s = this.#s;
     const view = this.#view;
-    const { longData } = prepared;
+    const { longData, parameterCount } = prepared;
     const joined =
       longData === null ? null : new Map([...longData].map(([index, sent]) => [index, sent.bytes]));
+    const secrets = secretsOf(prepared);
     this.#bind.reset();
-    writeBind(this.#bind, whole.payload, view, joined);
+    if (secrets === null) writeBind(this.#bind, whole.payload, view, joined);
+    else writeMaskedBind(this.#bind, whole.payload, view, joined, secrets, parameterCount);
     let types = prepared.recordedTypes;
     if (types === null || joined !== null) {
       const fresh: number[] = [];
-      for (let i = 0; i < view.parameterCount; i++) fresh.push(recordedType(view, i, joined));
+      for (let i = 0; i < view.parameterCount; i++)
+        fresh.push(isSecret(secrets, i, parameterCount) ? MASKED_TYPE : recordedType(view, i, joined));
       types = fresh;
       prepared.recordedTypes = joined === null ? fresh : null;
     }
@@ -142,18 +151,35 @@ export class Executions {
       prepared.types = view.types.slice(0, prepared.parameterCount);
       prepared.recordedTypes = null;
     }
+    const secrets = secretsOf(prepared);
     const types: number[] = [];
-    for (let i = 0; i < prepared.parameterCount; i++) types.push((view.types[i] & 0x80ff) | BULK);
-    const bound = this.#fill(whole.payload, view.rowsStart, view.rowsEnd, types, 0, s.maxBindBytes);
+    for (let i = 0; i < prepared.parameterCount; i++) {
+      const masked = isSecret(secrets, i, prepared.parameterCount);
+      types.push((masked ? MASKED_TYPE : view.types[i] & 0x80ff) | BULK);
+    }
+    let bound: BoundParameters;
+    if (secrets === null)
+      bound = this.#fill(whole.payload, view.rowsStart, view.rowsEnd, types, 0, s.maxBindBytes);
+    else {
+      this.#bind.reset();
+      writeMaskedRows(this.#bind, whole.payload, view, secrets, prepared.parameterCount);
+      bound = this.#fill(this.#bind.bytes, 0, this.#bind.length, types, 0, s.maxBindBytes);
+    }
     this.#run(whole, prepared, bound, view.newTypes);
   }
 
   /** Announces an execution and passes it on, or refuses it. */
-  #run(whole: WholeCommand, prepared: Prepared, bound: BoundParameters | null, carriedTypes: boolean): void {
+  #run(
+    whole: WholeCommand,
+    prepared: Prepared,
+    bound: BoundParameters | null,
+    carriedTypes: boolean,
+    opensCursor = false,
+  ): void {
     const s = this.#s;
     const why = s.gate.statements(1) ?? this.#texts.judgeExecution(prepared) ?? this.#spoiled(prepared);
     const statement = s.newInFlight(prepared.calls);
-    statement.redacted = prepared.text.redacted;
+    statement.redacted = prepared.text.redacted || prepared.text.secrets !== null;
     statement.loads = prepared.loads;
     if (why) this.#refuse(whole, prepared, bound, statement, why, carriedTypes);
     s.statements.forgetLongData(prepared);
@@ -164,6 +190,7 @@ export class Executions {
     s.settings.passed(recorded, 0, recorded.length, false);
     const request = new Request(RequestKind.execute, s.turn.number, whole.answerSequence);
     request.prepared = prepared;
+    request.opensCursor = opensCursor;
     request.statements = [statement];
     s.pass(request, whole.packets, whole.from, whole.to);
   }
@@ -216,7 +243,7 @@ export class Executions {
     if (!prepared) return;
     const why = s.gate.statements(1);
     const statement = s.newInFlight();
-    statement.redacted = prepared.text.redacted;
+    statement.redacted = prepared.text.redacted || prepared.text.secrets !== null;
     s.recorder.started.maxRows = view.rows;
     s.recorder.started.portalName = 'fetch';
     if (why) {

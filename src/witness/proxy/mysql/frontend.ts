@@ -9,6 +9,7 @@
 import { ByteWriter } from '../../../base/bytes.ts';
 import { isAppError } from '../../../base/errors.ts';
 import { limits } from '../../../base/limits.ts';
+import type { MysqlLongText } from '../../../sql/mysql/dialect.ts';
 import { decodeId } from '../../../wire/mysql/commands.ts';
 import { encodeQuery } from '../../../wire/mysql/parameters.ts';
 import {
@@ -45,6 +46,8 @@ export interface WholeCommand {
   to: number;
   /** Sequence id of the first packet of its answer. */
   answerSequence: number;
+  /** Of a long text: what a worker made of it; offsets from the text's beginning. `null`: not asked. */
+  read: MysqlLongText | null;
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -63,6 +66,7 @@ export class Frontend {
     from: 0,
     to: 0,
     answerSequence: 1,
+    read: null,
   };
   readonly #texts: Texts;
   readonly #executions: Executions;

@@ -38,6 +38,8 @@ export const CODES = {
   handshake: { errno: 1043, sqlstate: '08S01' },
   secureTransport: { errno: 3159, sqlstate: 'HY000' },
   noSuchStatement: { errno: 1243, sqlstate: 'HY000' },
+  /** Drivers take it for a sign to send the statement as text. */
+  notPreparable: { errno: 1295, sqlstate: 'HY000' },
   noSuchThread: { errno: 1094, sqlstate: 'HY000' },
   killDenied: { errno: 1095, sqlstate: 'HY000' },
   localInfile: { errno: 3948, sqlstate: '42000' },

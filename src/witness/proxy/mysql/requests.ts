@@ -40,6 +40,8 @@ export class Request {
   /** Statements that have their outcome. */
   done = 0;
   prepared: Prepared | null = null;
+  /** An execution that asked for a cursor. */
+  opensCursor = false;
   /** A packet of ours that answers it. */
   answer: Buffer | null = null;
   onAnswer: ((answer: InternalAnswer) => void) | null = null;

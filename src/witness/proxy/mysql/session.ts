@@ -12,6 +12,7 @@
  */
 import { limits } from '../../../base/limits.ts';
 import type { Permit } from '../../../model/access.ts';
+import type { Redaction } from '../../../sql/dialect.ts';
 import type { Link, LinkHandler } from '../../../transport/link.ts';
 import { type Capabilities, MariadbCapability } from '../../../wire/mysql/protocol.ts';
 import type { ErrPacket, OkView } from '../../../wire/mysql/responses.ts';
@@ -387,22 +388,26 @@ export class MysqlSession implements ProxySession, HoldableSession, EndableSessi
     this.records.finishRefused(statement.ordinal, why);
   }
 
-  /** Records a text that is refused as a whole. The caller answers. */
-  recordRefused(kind: StatementKind, bytes: Buffer, start: number, end: number, why: Refusal): void {
+  /** Records a text that is refused as a whole, or its beginning. The caller answers. */
+  recordRefused(
+    kind: StatementKind,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    why: Refusal,
+    originalBytes = end - start,
+  ): void {
+    const redaction = this.sql.redactSecrets(bytes, start, end, this.settings.lexical);
+    this.recordRedacted(kind, redaction, originalBytes, why);
+  }
+
+  /** {@link recordRefused} of what has no secrets any more. */
+  recordRedacted(kind: StatementKind, shown: Redaction, originalBytes: number, why: Refusal): void {
+    const { text, redacted } = shown;
     const statement = this.newInFlight();
     if (!this.canRecord(statement)) return;
-    const { text, redacted } = this.sql.redactSecrets(bytes, start, end, this.settings.lexical);
-    this.records.announceText(
-      statement.ordinal,
-      kind,
-      text,
-      0,
-      text.length,
-      end - start,
-      redacted,
-      this.status,
-      why,
-    );
+    const { ordinal } = statement;
+    this.records.announceText(ordinal, kind, text, 0, text.length, originalBytes, redacted, this.status, why);
     this.finishRefused(statement, why);
   }
 

@@ -1,5 +1,6 @@
 /** What the requests of a session refer to: prepared statements, and statements in flight. */
 import type { Classification } from '../../../model/statement.ts';
+import type { SecretParameters } from '../../../sql/mysql/dialect.ts';
 import type { DeclarableText } from '../recorder.ts';
 
 const NO_TYPES: readonly number[] = [];
@@ -11,6 +12,8 @@ export class PreparedText implements DeclarableText {
   /** Empty: MySQL's types come with each execution. */
   readonly parameterTypes = NO_TYPES;
   readonly classification: Classification | null;
+  /** `null`: none of its parameters stands where a secret does. */
+  readonly secrets: SecretParameters | null;
   ref = 0;
   declaredIn = -1;
   executions = 0;
@@ -20,11 +23,13 @@ export class PreparedText implements DeclarableText {
     redacted: boolean,
     originalBytes: number,
     classification: Classification | null,
+    secrets: SecretParameters | null,
   ) {
     this.recorded = recorded;
     this.redacted = redacted;
     this.originalBytes = originalBytes;
     this.classification = classification;
+    this.secrets = secrets;
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import { limits } from '../../../base/limits.ts';
 import type { Classification, StatementSpan, Verb } from '../../../model/statement.ts';
+import type { LexicalSettings, Redaction } from '../../../sql/dialect.ts';
 import { decodeQuery, isNull, queryAttributes, QueryView } from '../../../wire/mysql/parameters.ts';
 import { Command } from '../../../wire/mysql/protocol.ts';
 import { StatementKind } from '../recorder.ts';
@@ -12,6 +13,7 @@ import { withComment } from './comment.ts';
 import type { WholeCommand } from './frontend.ts';
 import { firstWord, FirstWord, mayBeginHidden } from './first-word.ts';
 import { isKill } from './kill.ts';
+import { HEAD_BYTES, joined, redactionOf } from './long-text.ts';
 import { Names, withoutDatabase } from './names.ts';
 import type { BoundParameters } from './records.ts';
 import { CODES, malformedRefusal, oversizedRefusal, refusal, type Refusal } from './refusal.ts';
@@ -62,7 +64,14 @@ export class Texts {
       return;
     }
     if (this.#waits(whole, bytes, textStart, end)) return;
-    const spans = s.sql.split(bytes, textStart, end, s.settings.lexical);
+    if (end - textStart > limits.maxInlineReadBytes && whole.read === null) {
+      this.#readElsewhere(whole, textStart, s.settings.lexical);
+      return;
+    }
+    const spans =
+      whole.read === null
+        ? s.sql.split(bytes, textStart, end, s.settings.lexical)
+        : whole.read.spans.map((span) => ({ start: span.start + textStart, end: span.end + textStart }));
     if (spans.length > limits.maxStatementsPerQuery) {
       const message = `${spans.length} statements in one COM_QUERY; dbwitness passes on at most ${limits.maxStatementsPerQuery}`;
       this.#refuseQuery(whole, bytes, textStart, end, tooMany(message));
@@ -128,13 +137,14 @@ export class Texts {
     this.#attributes = this.#view.attributeCount === 0 ? null : this.#bound(bytes);
     const request = new Request(RequestKind.query, s.turn.number, whole.answerSequence);
     const statements: InFlight[] = [];
-    if (spans.length === 0) statements.push(this.#announceText(bytes, textStart, whole.end, false));
-    for (const span of spans) {
+    if (spans.length === 0) statements.push(this.#announceText(bytes, textStart, whole.end, false, null));
+    for (const [at, span] of spans.entries()) {
+      const known = whole.read === null ? null : redactionOf(whole, span, at);
       const word = firstWord(bytes, span.start, span.end);
       const isSet = word === FirstWord.set || word === FirstWord.setStatement;
       s.settings.passed(bytes, span.start, span.end, isSet);
       const verb = this.#verb(bytes, span, word);
-      const statement = this.#announceText(bytes, span.start, span.end, verb === 'call');
+      const statement = this.#announceText(bytes, span.start, span.end, verb === 'call', known);
       if (verb === 'load') statement.loads = loadText(bytes, span);
       statements.push(statement);
     }
@@ -159,9 +169,16 @@ export class Texts {
     return s.sql.classify(bytes, span.start, span.end, s.settings.lexical).verb;
   }
 
-  #announceText(bytes: Buffer, start: number, end: number, calls: boolean): InFlight {
+  /** `known`: what a worker has made of the text. */
+  #announceText(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    calls: boolean,
+    known: Redaction | null,
+  ): InFlight {
     const s = this.#s;
-    const { text, redacted } = s.sql.redactSecrets(bytes, start, end, s.settings.lexical);
+    const { text, redacted } = known ?? s.sql.redactSecrets(bytes, start, end, s.settings.lexical);
     const statement = s.newInFlight(calls);
     statement.redacted = redacted;
     const own = redacted ? text : bytes;
@@ -223,8 +240,23 @@ export class Texts {
   }
 
   #refuseQuery(whole: WholeCommand, bytes: Buffer, start: number, end: number, why: Refusal): void {
-    this.#s.recordRefused(StatementKind.SIMPLE, bytes, start, end, why);
+    this.#recordRefused(StatementKind.SIMPLE, whole, bytes, start, end, why);
     this.#s.answerWith(why, whole.answerSequence);
+  }
+
+  /** Of a long text that no worker has read, no more than its beginning is recorded. */
+  #recordRefused(
+    kind: StatementKind,
+    whole: WholeCommand,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    why: Refusal,
+  ): void {
+    const s = this.#s;
+    if (end - start <= limits.maxInlineReadBytes) s.recordRefused(kind, bytes, start, end, why);
+    else if (whole.read === null) s.recordRefused(kind, bytes, start, start + HEAD_BYTES, why, end - start);
+    else s.recordRedacted(kind, joined(whole, start), end - start, why);
   }
 
   // --- COM_STMT_PREPARE -------------------------------------------------------------------------------------------
@@ -243,6 +275,10 @@ export class Texts {
       return;
     }
     if (this.#waits(whole, bytes, start, end)) return;
+    if (end - start > limits.maxInlineReadBytes && whole.read === null) {
+      this.#readElsewhere(whole, start, { ...s.settings.lexical, prepared: true });
+      return;
+    }
     if (s.controlled && end - start > limits.maxInlineParseBytes) {
       this.#decideElsewhere(whole, start, [{ start, end }]);
       return;
@@ -273,11 +309,14 @@ export class Texts {
       this.#refusePrepare(whole, end, why);
       return;
     }
-    const { text, redacted } = s.sql.redactSecrets(bytes, start, end, s.settings.lexical);
+    const { text, redacted, secrets } =
+      whole.read === null
+        ? s.sql.redactPrepared(bytes, start, end, s.settings.lexical)
+        : { ...redactionOf(whole, { start, end }, 0), secrets: whole.read.secrets };
     const recorded = redacted ? text : Buffer.from(bytes.subarray(start, end));
     const verb = this.#verb(bytes, { start, end }, word);
     const prepared = new Prepared(
-      new PreparedText(recorded, redacted, end - start, classification),
+      new PreparedText(recorded, redacted, end - start, classification, secrets),
       verb === 'call',
       verb === 'load' ? loadText(bytes, { start, end }) : null,
     );
@@ -296,7 +335,7 @@ export class Texts {
     const { verb } = s.sql.classify(bytes, start, end, s.settings.lexical);
     const plain = word === FirstWord.kill || word === FirstWord.use || verb === 'kill' || verb === 'use';
     if (!plain && (word !== FirstWord.hidden || !mayBeginHidden(bytes, start, end))) return null;
-    return refusal(CODES.notAllowed, 'KILL and USE cannot be prepared here', 'Send them as text');
+    return refusal(CODES.notPreparable, 'KILL and USE cannot be prepared here', 'Send them as text');
   }
 
   /** An execution of what was let through when it was prepared: controls cannot have changed since. */
@@ -307,7 +346,7 @@ export class Texts {
 
   #refusePrepare(whole: WholeCommand, end: number, why: Refusal): void {
     const s = this.#s;
-    s.recordRefused(StatementKind.PREPARE, whole.payload, whole.start + 1, end, why);
+    this.#recordRefused(StatementKind.PREPARE, whole, whole.payload, whole.start + 1, end, why);
     s.statements.refused();
     s.answerWith(why, whole.answerSequence);
   }
@@ -337,6 +376,32 @@ export class Texts {
   later(whole: WholeCommand): void {
     const copy = own(whole);
     this.#s.whenIdle(() => this.#s.redispatch(copy));
+  }
+
+  /** Texts that would hold up the loop are split and redacted by a worker; the client is not read meanwhile. */
+  #readElsewhere(borrowed: WholeCommand, start: number, settings: LexicalSettings): void {
+    const s = this.#s;
+    const shift = borrowed.payload === borrowed.packets ? borrowed.from : 0;
+    const whole = own(borrowed);
+    s.holdClient();
+    const reading = s.sql.readLong(whole.payload, start - shift, whole.end, settings).then((read) => {
+      if (s.closing) return;
+      s.joinTurn();
+      s.releaseClient();
+      if (typeof read !== 'string') {
+        whole.read = read;
+        s.redispatch(whole);
+        return;
+      }
+      const why = refusal(
+        CODES.internal,
+        `dbwitness could not read this statement: ${read}`,
+        'Send it again',
+      );
+      if (whole.payload[whole.start] === Command.STMT_PREPARE) this.#refusePrepare(whole, whole.end, why);
+      else this.#refuseQuery(whole, whole.payload, start - shift, whole.end, why);
+    });
+    reading.catch((error: unknown) => s.fail(error));
   }
 
   /** Texts that would hold up the loop are parsed by a worker; the client is not read meanwhile. */
@@ -380,7 +445,7 @@ function mayLeave(word: FirstWord): boolean {
 
 /** The same command in memory of its own. */
 export function own(whole: WholeCommand): WholeCommand {
-  const { packets, from, to, payload, start, end, answerSequence } = whole;
+  const { packets, from, to, payload, start, end, answerSequence, read } = whole;
   if (payload !== packets)
     return {
       payload: Buffer.from(payload.subarray(start, end)),
@@ -390,6 +455,7 @@ export function own(whole: WholeCommand): WholeCommand {
       from: 0,
       to: to - from,
       answerSequence,
+      read,
     };
   const copy = Buffer.from(packets.subarray(from, to));
   return {
@@ -400,6 +466,7 @@ export function own(whole: WholeCommand): WholeCommand {
     from: 0,
     to: copy.length,
     answerSequence,
+    read,
   };
 }
 
