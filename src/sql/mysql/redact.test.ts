@@ -85,6 +85,10 @@ const REDACTED: readonly (readonly [string, string])[] = [
     "UPDATE u SET password = '***' WHERE name = 'bob'",
   ],
   ["SELECT * FROM u WHERE `api_key` = 'hunter2'", "SELECT * FROM u WHERE `api_key` = '***'"],
+  [
+    "SELECT * FROM u WHERE pwd <> 'hunter2' OR pwd != 'hunter2'",
+    "SELECT * FROM u WHERE pwd <> '***' OR pwd != '***'",
+  ],
   ["SET @secret := 'hunter2', @other = 'x'", "SET @secret := '***', @other = 'x'"],
   // Comments, code or not.
   ["CREATE USER bob /*!50000 IDENTIFIED BY 'hunter2' */", "CREATE USER bob /*!50000 IDENTIFIED BY '***' */"],

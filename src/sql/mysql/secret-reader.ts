@@ -79,6 +79,8 @@ const ENDS_IDENTIFIED: ReadonlySet<string> = new Set([
   'attribute',
   'default',
 ]);
+/** Between a name and its value: `=`, `:=`, `<>`, `!=`, `=>` and words. */
+const ASSIGNS: ReadonlySet<string> = new Set(['=', ':', '<', '>', '!', 'to', 'is', '&']);
 const BEFORE_PASSWORD: ReadonlySet<string> = new Set(['by', 'as', 'using']);
 const NO_BARE_PASSWORD: ReadonlySet<string> = new Set(['random', 'password', 'old_password']);
 
@@ -236,7 +238,7 @@ class SecretReader {
   /** What the next literal will look back to. */
   #remember(kind: TokenKind, text: string): void {
     this.#previous = text;
-    if (text === '=' || text === ':' || text === '>' || text === 'to' || text === 'is' || text === '&') {
+    if (ASSIGNS.has(text)) {
       this.#assigned = true;
       return;
     }

@@ -138,7 +138,8 @@ export class Texts {
     const request = new Request(RequestKind.query, s.turn.number, whole.answerSequence);
     const statements: InFlight[] = [];
     if (spans.length === 0) statements.push(this.#announceText(bytes, textStart, whole.end, false, null));
-    for (const [at, span] of spans.entries()) {
+    for (let at = 0; at < spans.length; at++) {
+      const span = spans[at];
       const known = whole.read === null ? null : redactionOf(whole, span, at);
       const word = firstWord(bytes, span.start, span.end);
       const isSet = word === FirstWord.set || word === FirstWord.setStatement;
