@@ -73,7 +73,7 @@ describe.each(SERVERS)('%s', (need, _name, start) => {
       'by tables of types and statements, with %s',
       async (_mode, wanted) => {
         const all = async (target: RawTarget): Promise<string[]> => {
-          const client = await RawMysql.connect(target, options);
+          const client = await RawMysql.connect(target, wanted);
           const lines = await matrix(client);
           await client.quit();
           return lines;
