@@ -130,24 +130,17 @@ describe.each(FAMILIES)('%s behind its front door', (family, needed, start) => {
       const comment = `/* ${"'a passing one', ".repeat(500_000)} */`;
       const text = (value: string): string =>
         `SELECT 'kept' ${comment} FROM (SELECT 'x' AS password) t WHERE password <> ${value}`;
-      const sent = performance.now();
       client.pipeline(text("'hunter2'"));
-      let longest = 0;
-      let answers = 0;
+      const state = { answered: false };
       const answered = client.raw.answer().then((packets) => {
+        state.answered = true;
         expect(failureOf(packets)).toBe('');
-        return performance.now() - sent;
       });
-      let tookMs = 0;
-      void answered.then((ms) => (tookMs = ms));
-      for (; tookMs === 0; answers++) {
-        const asked = performance.now();
-        expect(await other.row('SELECT 1')).toEqual(['1']);
-        longest = Math.max(longest, performance.now() - asked);
-      }
+      // Reading it takes seconds. On the relay's own loop that would be one answer to the others, or two.
+      let answers = 0;
+      for (; !state.answered; answers++) expect(await other.row('SELECT 1')).toEqual(['1']);
       await answered;
-      // It was all of the time that reading the text takes, seconds per 10 MiB.
-      expect(longest, `of ${tookMs} ms, with ${answers} answers`).toBeLessThan(tookMs / 2);
+      expect(answers).toBeGreaterThan(10);
       const [head] = await client.raw.run(Buffer.from(`\x16${text('?')}`), 'prepare');
       const id = head.payload.readUInt32LE(1);
       expect(failureOf(await client.raw.run(execution(client.raw, id, ['hunter2'])))).toBe('');

@@ -236,7 +236,9 @@ describe('redactPrepared', () => {
   const secrets = (sql: string): unknown => {
     const bytes = Buffer.from(sql);
     const found = dialect.redactPrepared(bytes, 0, bytes.length, defaultLexicalSettings).secrets;
-    return found === null || found.numbers === 'all' ? (found?.numbers ?? null) : [...found.numbers].sort();
+    return found === null || found.numbers === 'all'
+      ? (found?.numbers ?? null)
+      : [...found.numbers].toSorted((a, b) => a - b);
   };
 
   it.each([
