@@ -165,7 +165,6 @@ export const STATEMENTS: readonly string[] = [
   'DROP VIEW mx_v',
   'CHECK TABLE mx_t EXTENDED',
   'OPTIMIZE TABLE mx_part',
-  'REPAIR TABLE mx_t',
   'CHECKSUM TABLE mx_t',
   'ANALYZE TABLE mx_t',
   'LOCK TABLES mx_t WRITE, mx_sel READ',

@@ -215,8 +215,11 @@ export class RawMysql {
   ): Promise<Packet[]> {
     const packets: Packet[] = [];
     const next = async (): Promise<Packet> => {
-      const one = await this.packet();
+      let one = await this.packet();
       packets.push(one);
+      // MariaDB's progress reports look like errors, with the number 65535.
+      for (; one.payload.length > 3 && one.payload.readUIntLE(0, 3) === 0xff_ffff; packets.push(one))
+        one = await this.packet();
       return one;
     };
     const deprecateEof = (this.capabilities.flags & C.DEPRECATE_EOF) !== 0;
