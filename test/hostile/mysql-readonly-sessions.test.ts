@@ -19,7 +19,7 @@ import {
 const REFUSED = /^(?:1792 25006|1227 42000) .{40}/;
 /** Refused by us: no server uses these words. */
 const OURS =
-  /^(?:1792|1227|1044) .*(?:is refused under|this grant|this session is for|dbwitness|prepared here)/s;
+  /^(?:1792|1227|1044|1295) .*(?:is refused under|this grant|this session is for|dbwitness|prepared here)/s;
 
 const SERVERS = Object.keys(CORPUS_SERVERS) as CorpusServerName[];
 let node: Dbwitness;

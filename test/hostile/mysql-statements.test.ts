@@ -321,7 +321,7 @@ describe.each(SERVERS)('%s', (need, start) => {
       ])
         expect(await raw.failure(sql), sql).toMatch(/^(?:1044 42000|1227)/);
       expect(failureOf(await raw.run(command(0x02, 'other'), 'one'))).toMatch(/^1044 42000/);
-      expect(failureOf(await raw.run(command(0x16, 'USE other'), 'prepare'))).toMatch(/^1227/);
+      expect(failureOf(await raw.run(command(0x16, 'USE other'), 'prepare'))).toMatch(/^1295/);
       for (const name of ['test', writer.database]) {
         expect(await raw.failure(`USE ${name}`)).toBe('');
         expect(await raw.failure(`USE \`${name}\` `)).toBe('');
@@ -357,7 +357,7 @@ describe.each(SERVERS)('%s', (need, start) => {
       ])
         expect(await raw.failure(sql), sql).toMatch(/^(?:1094|1095)/);
       expect(failureOf(await raw.run(command(0x0c, uint32(Number(othersId))), 'one'))).toMatch(/^1094/);
-      expect(failureOf(await raw.run(command(0x16, `KILL ${othersId}`), 'prepare'))).toMatch(/^1227/);
+      expect(failureOf(await raw.run(command(0x16, `KILL ${othersId}`), 'prepare'))).toMatch(/^1295/);
       expect(await others.row('SELECT 54')).toEqual(['54']);
       // One's own, by the number that the client was told, while it is at work.
       own.send(
