@@ -115,7 +115,7 @@ export const STATEMENTS: readonly string[] = [
   'SELECT 1 INTO @into',
   'SELECT @into, @@sql_mode, @@GLOBAL.max_connections, @@SESSION.autocommit',
   // Tables
-  'CREATE TABLE mx_t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(50), w INT DEFAULT 5, KEY (v)) ENGINE=InnoDB',
+  'CREATE TABLE mx_t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(50), w INT DEFAULT 5, KEY (v)) ENGINE=InnoDB STATS_PERSISTENT=1 STATS_AUTO_RECALC=0',
   "INSERT INTO mx_t (v) VALUES ('one'), ('two'), ('three')",
   "INSERT INTO mx_t (id, v) VALUES (100, 'hundred') RETURNING id, v",
   "INSERT INTO mx_t SET v = 'four', w = DEFAULT",
