@@ -117,8 +117,10 @@ describe.each(SERVERS)('%s', (need, start) => {
       expect(await raw.failure('SELECT 1; SELECT 2')).toMatch(/^1064/);
       expect(failureOf(await raw.run(command(0x1b, Buffer.from([0, 0])), 'one'))).toBe('');
       expect(await raw.failure('SELECT 1; SELECT 2')).toBe('');
-      expect(await raw.failure('SELECT 44.1; DELETE FROM t; SELECT 3')).toMatch(/^1792 25006/);
-      expect(log()).not.toContain('44.1');
+      expect(await raw.failure("SELECT 'of the refused text'; DELETE FROM t; SELECT 3")).toMatch(
+        /^1792 25006/,
+      );
+      expect(log()).not.toContain('of the refused text');
       await raw.quit();
     });
 
