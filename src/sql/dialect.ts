@@ -82,6 +82,8 @@ export interface SqlDialect {
    */
   classifyLong(text: Buffer, start: number, end: number, settings?: LexicalSettings): Promise<Classification>;
 
+  /** Whether {@link redactSecrets} could find anything: `false` is certain. Allocates nothing, for the hot path. */
+  mayHoldSecret(text: Buffer, start: number, end: number): boolean;
   /**
    * The text with its passwords replaced by `'***'`, every other byte as it was. Where a text mentions a password and
    * cannot be understood, all its string literals are replaced.

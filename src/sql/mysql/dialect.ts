@@ -23,6 +23,7 @@ import { type MysqlClassification, unread } from './facts.ts';
 import { fingerprint } from './fingerprint.ts';
 import type { Flavour } from './readings.ts';
 import { type PreparedRedaction, redact, redactPrepared, type SecretParameters } from './redact.ts';
+import { mayHoldSecret } from './secret-scan.ts';
 import { split } from './split.ts';
 
 export type { MysqlClassification } from './facts.ts';
@@ -100,6 +101,10 @@ export class MysqlDialect implements SqlDialect {
     const classification = answer as MysqlClassification;
     this.#classifier.keep(copy, settings, classification);
     return classification;
+  }
+
+  mayHoldSecret(text: Buffer, start: number, end: number): boolean {
+    return mayHoldSecret(text, start, end);
   }
 
   redactSecrets(

@@ -12,6 +12,7 @@ import { READ_ONLY_OIDS } from './functions.ts';
 import { ParserInstance } from './instance.ts';
 import { ParserPool } from './parser-pool.ts';
 import { Redactor } from './redact.ts';
+import { mayHoldSecret } from './secret-scan.ts';
 import { split } from './split.ts';
 
 /** Loads the parser (about 30 ms); everything but `classifyLong` is synchronous afterwards. */
@@ -78,6 +79,10 @@ export class PostgresDialect implements SqlDialect {
     const classification = await this.#pool.classify(copy, 0, copy.length, settings);
     if (keeps && classification.parsed) this.#classifier.keep(copy, classification);
     return classification;
+  }
+
+  mayHoldSecret(text: Buffer, start: number, end: number): boolean {
+    return mayHoldSecret(text, start, end);
   }
 
   redactSecrets(

@@ -179,16 +179,21 @@ export class Texts {
     known: Redaction | null,
   ): InFlight {
     const s = this.#s;
-    const { text, redacted } = known ?? s.sql.redactSecrets(bytes, start, end, s.settings.lexical);
+    const redaction =
+      known ??
+      (s.sql.mayHoldSecret(bytes, start, end)
+        ? s.sql.redactSecrets(bytes, start, end, s.settings.lexical)
+        : null);
     const statement = s.newInFlight(calls);
+    const redacted = redaction?.redacted === true;
     statement.redacted = redacted;
-    const own = redacted ? text : bytes;
+    const own = redacted ? redaction.text : bytes;
     s.records.announceText(
       statement.ordinal,
       StatementKind.SIMPLE,
       own,
       redacted ? 0 : start,
-      redacted ? text.length : end,
+      redacted ? own.length : end,
       end - start,
       redacted,
       s.status,

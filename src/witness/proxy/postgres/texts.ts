@@ -130,14 +130,17 @@ export class TextMessages {
 
   announceText(bytes: Buffer, start: number, end: number): InFlight {
     const s = this.#s;
-    const { text, redacted } = s.sql.redactSecrets(bytes, start, end, s.lexical);
+    const redaction = s.sql.mayHoldSecret(bytes, start, end)
+      ? s.sql.redactSecrets(bytes, start, end, s.lexical)
+      : null;
     const statement = s.newInFlight(null);
-    statement.redacted = redacted;
     const record = s.recorder.started;
     record.ordinal = statement.ordinal;
     record.kind = StatementKind.SIMPLE;
-    if (redacted) s.recorder.putOnce(text, 0, text.length, end - start, true);
-    else s.recorder.putOnce(bytes, start, end, end - start, false);
+    if (redaction?.redacted) {
+      statement.redacted = true;
+      s.recorder.putOnce(redaction.text, 0, redaction.text.length, end - start, true);
+    } else s.recorder.putOnce(bytes, start, end, end - start, false);
     record.transactionStatus = s.transactionStatus;
     s.recorder.start();
     return statement;
