@@ -222,8 +222,13 @@ describe.skipIf(skip)('dbwitness probe run', () => {
     const before = Date.now();
     await server.query('SELECT version();');
     await server.query('SELECT $1::text AS x', ['y']);
-    await waitFor('the lines', () =>
-      [lines, hex, json].every((each) => each.stdout().split('\n').length > 2),
+    // Not so many lines: JSON also tells what was attached to.
+    const second = { hex: Buffer.from('SELECT $1::text AS x').toString('hex'), text: 'SELECT $1::text AS x' };
+    await waitFor(
+      'the lines',
+      () =>
+        [lines, json].every((each) => each.stdout().includes(`${second.text}`)) &&
+        hex.stdout().includes(second.hex),
     );
     const line = lines
       .stdout()
