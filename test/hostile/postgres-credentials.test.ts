@@ -16,6 +16,7 @@ import {
 } from '../servers/index.ts';
 import { AuditedClient } from './support/audit.ts';
 import { BareSocket, SSL_REQUEST, startup, typed } from './support/bare-socket.ts';
+import { psql } from './support/psql.ts';
 
 let server: PostgresServer;
 let node: Dbwitness;
@@ -228,7 +229,10 @@ describe.skipIf(isMissing('postgres'))('before anything is proved', () => {
       ),
     );
     expect(answers[0]).toBe(answers[1]);
-    expect(answers[0]).toMatch(/there is no database "DB" that you have a grant for/);
+    // Behind AuthenticationOk, as from the server: libpq tries again without TLS when it is refused before.
+    expect(answers[0]).toMatch(/behind AuthenticationOk.*there is no database "DB" that you have a grant for/);
+    const told = await psql({ ...access, database: 'no_such_database' }, 'SELECT 1', { PGSSLMODE: 'prefer' });
+    expect(told.stderr.match(/there is no database/g)).toHaveLength(1);
     // The auditor sees the difference.
     const reasons = await waitFor('both refusals in the index', async () => {
       const { items } = await node.api<{ items: { summary: string; kind: string }[] }>(

@@ -252,7 +252,7 @@ describe.skipIf(isMissing('postgres', 'psql'))('before login', () => {
         expect((direct as pg.DatabaseError).routine).toMatch(/./);
         for (let round = 0; round < 3; round++) expect(await answer(writer, options)).toEqual(direct);
         // Behind AuthenticationOk, as from the server: libpq tries again without TLS if it is refused before.
-        await expect(RawClient.connect(writer, { options })).rejects.toThrow('waiting for 1 × Z; got E');
+        await expect(RawClient.connect(writer, { options })).rejects.toThrow('refused behind AuthenticationOk');
       }
     });
 

@@ -153,9 +153,10 @@ export const upstreamRunning: LengthLimits = {
     [[Backend.RowDescription, Backend.DataRow, Backend.CopyData], LARGEST_BACKEND_MESSAGE_BYTES],
     [[Backend.FunctionCallResponse, Backend.NotificationResponse], LARGEST_BACKEND_MESSAGE_BYTES],
     [[Backend.ErrorResponse, Backend.NoticeResponse], LARGEST_BACKEND_MESSAGE_BYTES],
-    // 65,535 columns or parameters of a few bytes each.
-    [[Backend.ParameterDescription, Backend.CopyInResponse], 8 + 4 * 65_535],
-    [[Backend.CopyOutResponse, Backend.CopyBothResponse], 8 + 4 * 65_535],
+    // The server describes every parameter of a text, also more than its count can say and than anybody can bind.
+    [[Backend.ParameterDescription], LARGEST_BACKEND_MESSAGE_BYTES],
+    // 65,535 columns of a few bytes each.
+    [[Backend.CopyInResponse, Backend.CopyOutResponse, Backend.CopyBothResponse], 8 + 4 * 65_535],
   ),
 };
 

@@ -93,8 +93,12 @@ export function encodeDataRow(out: ByteWriter, values: readonly (Uint8Array | nu
   endMessage(out, mark);
 }
 
-/** ParameterDescription: `Int16 n, n × Int32 type oid`. */
+/**
+ * ParameterDescription: `Int16 n, n × Int32 type oid`. Of a text with more than 65,535 parameters the server sends all
+ * types behind a count that has wrapped; as nobody can bind them, they decode as none.
+ */
 export function decodeParameterDescription(bytes: Buffer, start: number, end: number): number[] {
+  if (end - start > 2 + 4 * 65_535) return [];
   const reader = new MessageReader(bytes, start, end, 'ParameterDescription');
   const count = reader.count(4);
   const types: number[] = [];

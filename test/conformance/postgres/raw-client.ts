@@ -145,6 +145,9 @@ export class RawClient {
     const startup = Buffer.concat([int32(196_608), ...body, NUL]);
     socket.write(Buffer.concat([int32(startup.length + 4), startup]));
     await client.#authenticate();
+    await client.#wait('an answer', () => client.received.some(({ type }) => type === 'Z' || type === 'E'));
+    const error = client.received.find(({ type }) => type === 'E');
+    if (error) throw new Error(`refused behind AuthenticationOk: ${error.body.toString().replaceAll('\0', ' ')}`);
     await client.until('Z');
     return client;
   }

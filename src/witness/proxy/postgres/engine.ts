@@ -10,7 +10,6 @@ import { newUidBytes } from '../../../base/ids.ts';
 import { limits } from '../../../base/limits.ts';
 import { NO_BYTES } from '../../../journal/encode.ts';
 import type { Link } from '../../../transport/link.ts';
-import { encodeAuthentication } from '../../../wire/postgres/authentication.ts';
 import { encodeParameterStatus, encodeReadyForQuery } from '../../../wire/postgres/backend.ts';
 import { encodeBackendKeyData } from '../../../wire/postgres/startup.ts';
 import { withTimeout } from '../handshake.ts';
@@ -202,7 +201,7 @@ export class PgEngine {
     if (link.closed) return;
     link.send(
       error instanceof SettingRefused
-        ? settingRefused(error)
+        ? error.response
         : errorResponse(
             'FATAL',
             why ?? refusal(SQLSTATE.internal, 'dbwitness failed inside; its log tells more'),
@@ -232,18 +231,9 @@ function loginRefusal(error: unknown): Refusal | null {
   );
 }
 
-/** As the server says it: behind AuthenticationOk, or libpq would try again without TLS. */
-function settingRefused({ response }: SettingRefused): Buffer {
-  const writer = new ByteWriter(16 + response.length);
-  encodeAuthentication(writer, { kind: 'ok' });
-  writer.raw(response);
-  return writer.copy();
-}
-
-/** AuthenticationOk to ReadyForQuery, as the upstream reported itself, with a cancel key of ours. */
+/** What is between AuthenticationOk and ReadyForQuery, and that one, as the upstream reported itself, with a cancel key of ours. */
 function greet(upstream: UpstreamConnection, key: Buffer, applicationName: string | undefined): Buffer {
   const writer = new ByteWriter(1024);
-  encodeAuthentication(writer, { kind: 'ok' });
   for (const notice of upstream.notices) writer.raw(notice);
   for (const [name, value] of upstream.parameters)
     encodeParameterStatus(writer, {

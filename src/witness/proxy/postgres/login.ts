@@ -229,6 +229,8 @@ class ClientLogin {
         'TLS required',
       );
     const proof = await this.#authenticate(user, database);
+    // Before any refusal, as from the server: libpq tries a second time, without TLS, if it is refused before.
+    this.#ask({ kind: 'ok' });
     const result = await this.#context.authority.permit({
       userUid: proof.userUid,
       database,

@@ -24,6 +24,15 @@ export const extended: readonly Scenario[] = [
     ),
   },
   {
+    name: 'more parameters than a message can count',
+    run: sequence(
+      exchange(m.parse('', `SELECT ${'$1::int+'.repeat(3)}$65535`), m.describe('S'), m.sync()),
+      exchange(m.parse('', 'SELECT $65536::int'), m.describe('S'), m.sync()),
+      exchange(m.parse('', 'SELECT $1000000::int'), m.describe('S'), m.sync()),
+      query('SELECT 1'),
+    ),
+  },
+  {
     name: 'mixed formats',
     run: exchange(
       m.parse('', 'SELECT $1::int, $2::int, $1::text'),
