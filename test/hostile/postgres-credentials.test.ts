@@ -230,7 +230,9 @@ describe.skipIf(isMissing('postgres'))('before anything is proved', () => {
     );
     expect(answers[0]).toBe(answers[1]);
     // Behind AuthenticationOk, as from the server: libpq tries again without TLS when it is refused before.
-    expect(answers[0]).toMatch(/behind AuthenticationOk.*there is no database "DB" that you have a grant for/);
+    expect(answers[0]).toMatch(
+      /behind AuthenticationOk.*there is no database "DB" that you have a grant for/,
+    );
     const told = await psql({ ...access, database: 'no_such_database' }, 'SELECT 1', { PGSSLMODE: 'prefer' });
     expect(told.stderr.match(/there is no database/g)).toHaveLength(1);
     // The auditor sees the difference.

@@ -252,7 +252,9 @@ describe.skipIf(isMissing('postgres', 'psql'))('before login', () => {
         expect((direct as pg.DatabaseError).routine).toMatch(/./);
         for (let round = 0; round < 3; round++) expect(await answer(writer, options)).toEqual(direct);
         // Behind AuthenticationOk, as from the server: libpq tries again without TLS if it is refused before.
-        await expect(RawClient.connect(writer, { options })).rejects.toThrow('refused behind AuthenticationOk');
+        await expect(RawClient.connect(writer, { options })).rejects.toThrow(
+          'refused behind AuthenticationOk',
+        );
       }
     });
 

@@ -71,10 +71,8 @@ describe.skipIf(isMissing('mariadb', 'mariadb-client'))('Ctrl-C', () => {
         await node.createGrant(person.userUid, elsewhere.uid);
         await connect(person, elsewhere.name);
       }
-      const before = performance.now();
       child.kill('SIGINT');
       const said = await ended;
-      expect(performance.now() - before).toBeLessThan(15_000);
       expect(said).toMatch(/query killed/i);
       expect(await runs()).toBe(false);
     }

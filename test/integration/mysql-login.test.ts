@@ -138,6 +138,27 @@ describe.skipIf(isMissing('mariadb', 'mariadb-client'))('the MySQL listener', ()
     );
   });
 
+  it('a database named behind the user is meant, also by clients that cannot name one when they log in', async () => {
+    const person = await node.grantAccess(server);
+    const other = await node.createDatabase(server);
+    await node.createGrant(person.userUid, other.uid);
+    const named = (database: string): Person => ({ ...person, user: `${person.user}/${database}` });
+    await expect(byMysql2(person, { database: '' })).rejects.toThrow(`log in as ${person.user}/DATABASE`);
+    for (const { name } of [{ name: person.database }, other]) {
+      const { client } = await byMysql2(named(name), { database: '' });
+      await client.query(`USE ${name}`);
+      await byMysql2(named(name), { database: name });
+    }
+    await expect(byMysql2(named(other.name))).rejects.toThrow('name one of them only');
+    await expect(byMysql2(named('nope'), { database: '' })).rejects.toMatchObject({ errno: 1049 });
+    await server.query('CREATE TABLE dumped (a int)');
+    const login = ['-h', person.host, '-P', String(person.port), `-p${person.password}`];
+    const dump = (user: string): Promise<{ stdout: string }> =>
+      run('mariadb-dump', [...login, '-u', user, 'test']);
+    await expect(dump(person.user)).rejects.toThrow(/log in as/);
+    expect((await dump(named(person.database).user)).stdout).toContain('CREATE TABLE `dumped`');
+  });
+
   it('clients that force an older method get in only where it is switched on, and had to be known', async () => {
     const person = await node.grantAccess(server);
     const methods = ['client_ed25519', 'mysql_native_password'];

@@ -147,7 +147,8 @@ export class RawClient {
     await client.#authenticate();
     await client.#wait('an answer', () => client.received.some(({ type }) => type === 'Z' || type === 'E'));
     const error = client.received.find(({ type }) => type === 'E');
-    if (error) throw new Error(`refused behind AuthenticationOk: ${error.body.toString().replaceAll('\0', ' ')}`);
+    if (error)
+      throw new Error(`refused behind AuthenticationOk: ${error.body.toString().replaceAll('\0', ' ')}`);
     await client.until('Z');
     return client;
   }

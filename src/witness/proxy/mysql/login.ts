@@ -153,7 +153,7 @@ export class Logins {
     const wishes = wishesOf(response, offer);
     const first = { plugin: response.authPlugin, data: response.authResponse, announced, repeats: false };
     const given = { bytes: nonce };
-    return this.#prove(progress, wire, response.user, response.database, first, wishes, given);
+    return this.#prove(progress, wire, named(response.user, response.database), first, wishes, given);
   }
 
   /**
@@ -169,7 +169,7 @@ export class Logins {
     const wishes = { ...before.wishes, attributes, collation };
     // Which nonce the client used is not certain, so it is told.
     const first = { plugin: change.authPlugin, data: change.authResponse, announced: '', repeats: true };
-    return this.#prove(progress, wire, change.user, change.database, first, wishes, before.given);
+    return this.#prove(progress, wire, named(change.user, change.database), first, wishes, before.given);
   }
 
   #wire(progress: LoginProgress, wire: PacketWire): PacketWire {
@@ -192,8 +192,7 @@ export class Logins {
   async #prove(
     progress: LoginProgress,
     wire: PacketWire,
-    user: string,
-    database: string,
+    { user, database, contradiction }: Named,
     first: FirstResponse,
     wishes: ClientWishes,
     given: GivenNonce,
@@ -213,9 +212,15 @@ export class Logins {
         'no user name was given; put your dbwitness user name',
         'no user name',
       );
+    if (contradiction !== '') throw new LoginError(CODES.unknownDatabase, contradiction, contradiction);
     const proof = await this.#authenticate(progress, wire, user, database, first, given);
-    const { permit: result, killsOnly } = await this.#permit(proof.userUid, database, proof.credentialUid);
-    if (!result.ok) throw new LoginError(codeOf(result.refusal), result.message, result.refusal);
+    const { permit: result, killsOnly } = await this.#permit(
+      user,
+      proof.userUid,
+      database,
+      proof.credentialUid,
+    );
+    if (!result.ok) throw new LoginError(codeOf(result.refusal), howToName(user, result), result.refusal);
     return {
       wire,
       peer: progress.peer,
@@ -234,6 +239,7 @@ export class Logins {
    * is the one of a session of theirs, and nothing but KILL is passed on: nobody's statement may land where it was not sent.
    */
   async #permit(
+    user: string,
     userUid: Uid,
     database: string,
     credentialUid: Uid,
@@ -244,7 +250,7 @@ export class Logins {
     const latest = this.#connections.latestDatabase(userUid);
     if (latest === '') return { permit, killsOnly: '' };
     const implied = await authority.permit({ userUid, database: latest, engine: 'mysql', credentialUid });
-    return implied.ok ? { permit: implied, killsOnly: permit.message } : { permit, killsOnly: '' };
+    return implied.ok ? { permit: implied, killsOnly: howToName(user, permit) } : { permit, killsOnly: '' };
   }
 
   async #authenticate(
@@ -284,6 +290,36 @@ export class Logins {
       );
     return { ...proof, userUid };
   }
+}
+
+interface Named {
+  readonly user: string;
+  readonly database: string;
+  /** What to say where the user name names another database than the connection does; else ''. */
+  readonly contradiction: string;
+}
+
+/**
+ * `user/database`, for clients that name no database when they log in (mysqldump, mysqladmin). No name of a user has a
+ * slash in it.
+ */
+function named(user: string, database: string): Named {
+  const slash = user.indexOf('/');
+  if (slash < 0) return { user, database, contradiction: '' };
+  const inUser = user.slice(slash + 1);
+  const contradiction =
+    database === '' || inUser === '' || database === inUser
+      ? ''
+      : `the user name names the database "${inUser}", the connection "${database}"; name one of them only`;
+  return { user: user.slice(0, slash), database: database || inUser, contradiction };
+}
+
+function howToName(
+  user: string,
+  refused: { readonly refusal: LoginRefusal; readonly message: string },
+): string {
+  if (refused.refusal !== 'no_database') return refused.message;
+  return `${refused.message}; or, where the client cannot, log in as ${user}/DATABASE`;
 }
 
 function wishesOf(response: HandshakeResponse, offer: Offer): ClientWishes {
