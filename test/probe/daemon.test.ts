@@ -227,7 +227,7 @@ describe.skipIf(skip)('dbwitness probe run', () => {
     await waitFor(
       'the lines',
       () =>
-        [lines, json].every((each) => each.stdout().includes(`${second.text}`)) &&
+        [lines, json].every((each) => each.stdout().includes(second.text)) &&
         hex.stdout().includes(second.hex),
     );
     const line = lines
