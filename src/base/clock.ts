@@ -7,25 +7,29 @@ export interface Clock {
   wallUs(): number;
   /** Microseconds since an arbitrary origin. Never decreases. */
   monotonicUs(): number;
+  /** What {@link wallUs} would have said at a moment that {@link monotonicUs} has just given: one reading for both. */
+  wallUsAt(monotonicUs: number): number;
 }
 
+const ORIGIN_MS = performance.timeOrigin;
+
 export const systemClock: Clock = {
-  wallUs: () => Math.round((performance.timeOrigin + performance.now()) * 1000) + clockShiftUs(),
+  wallUs: () => wallUsAt(performance.now()),
   monotonicUs: () => performance.now() * 1000,
+  wallUsAt: (monotonicUs) => wallUsAt(monotonicUs / 1000),
 };
 
 // performance.timeOrigin is fixed at start; the host's clock may be set later. The shift is re-read at most every
 // 100 ms, so that a timestamp costs no system call and yet follows the host.
 let shiftUs = 0;
 let shiftReadAtMs = -Infinity;
-function clockShiftUs(): number {
-  const now = performance.now();
-  if (now - shiftReadAtMs > 100) {
-    shiftReadAtMs = now;
-    const drift = (Date.now() - (performance.timeOrigin + now)) * 1000;
+function wallUsAt(nowMs: number): number {
+  if (nowMs - shiftReadAtMs > 100) {
+    shiftReadAtMs = nowMs;
+    const drift = (Date.now() - (ORIGIN_MS + nowMs)) * 1000;
     if (Math.abs(drift - shiftUs) > 2000) shiftUs = Math.round(drift);
   }
-  return shiftUs;
+  return Math.round((ORIGIN_MS + nowMs) * 1000) + shiftUs;
 }
 
 /**
@@ -38,6 +42,7 @@ export function neverBehind(clock: Clock): Clock {
   return {
     wallUs: () => Math.max(clock.wallUs(), Math.round(startUs + clock.monotonicUs())),
     monotonicUs: () => clock.monotonicUs(),
+    wallUsAt: (monotonicUs) => Math.max(clock.wallUsAt(monotonicUs), Math.round(startUs + monotonicUs)),
   };
 }
 
@@ -50,6 +55,7 @@ export function neverAhead(clock: Clock): Clock {
   return {
     wallUs: () => Math.min(clock.wallUs(), Math.round(startUs + clock.monotonicUs())),
     monotonicUs: () => clock.monotonicUs(),
+    wallUsAt: (monotonicUs) => Math.min(clock.wallUsAt(monotonicUs), Math.round(startUs + monotonicUs)),
   };
 }
 
@@ -68,6 +74,10 @@ export class ManualClock implements Clock {
 
   monotonicUs(): number {
     return this.#monotonicUs;
+  }
+
+  wallUsAt(monotonicUs: number): number {
+    return this.#wallUs - this.#monotonicUs + monotonicUs;
   }
 
   advanceUs(us: number): void {

@@ -35,8 +35,8 @@ export class TurnScheduler {
   join(participant: TurnParticipant): void {
     if (this.#participants.length === 0) this.#reactor.touch();
     this.#participants.push(participant);
-    this.wallUs = this.#clock.wallUs();
     this.monotonicUs = this.#clock.monotonicUs();
+    this.wallUs = this.#clock.wallUsAt(this.monotonicUs);
   }
 
   /** Makes sure that a turn ends soon, for records appended outside of one. */
