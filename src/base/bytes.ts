@@ -23,8 +23,10 @@ export class ByteWriter {
 
   /** Makes room for `count` more bytes. Views handed out before stay valid only until it grows. */
   ensure(count: number): void {
-    const needed = this.length + count;
-    if (needed <= this.bytes.length) return;
+    if (this.length + count > this.bytes.length) this.#grow(this.length + count);
+  }
+
+  #grow(needed: number): void {
     if (needed > this.#maxBytes)
       throw new AppError(
         'exhausted',
@@ -74,6 +76,12 @@ export class ByteWriter {
   /** Unsigned LEB128 of a non-negative integer below 2^53. */
   varint(value: number): void {
     this.ensure(10);
+    if (value < 0x80) this.bytes[this.length++] = value;
+    else this.#longVarint(value);
+  }
+
+  /** There is room for it. */
+  #longVarint(value: number): void {
     const { bytes } = this;
     let at = this.length;
     while (value > 0x7fffffff) {

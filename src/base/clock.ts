@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+
 /**
  * Time is passed in. Wall-clock values are microseconds since 1970 UTC as a `number` (exact until the year 2255);
  * monotonic values are microseconds since an arbitrary start and never go back, whatever the wall clock does.

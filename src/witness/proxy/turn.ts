@@ -20,7 +20,9 @@ export class TurnScheduler {
   readonly #clock: Clock;
   readonly #reactor: Reactor;
   readonly #journal: JournalAppender;
-  readonly #participants: TurnParticipant[] = [];
+  /** The first `#count` take part; the rest is kept memory. */
+  readonly #participants: (TurnParticipant | null)[] = [];
+  #count = 0;
   readonly #after: (() => void)[] = [];
   readonly #recovered: (() => void)[] = [];
 
@@ -33,8 +35,8 @@ export class TurnScheduler {
 
   /** Enters a participant into the current turn (once: it remembers the turn's number itself). */
   join(participant: TurnParticipant): void {
-    if (this.#participants.length === 0) this.#reactor.touch();
-    this.#participants.push(participant);
+    if (this.#count === 0) this.#reactor.touch();
+    this.#participants[this.#count++] = participant;
     this.monotonicUs = this.#clock.monotonicUs();
     this.wallUs = this.#clock.wallUsAt(this.monotonicUs);
   }
@@ -59,8 +61,11 @@ export class TurnScheduler {
     const recorded = this.#journal.flush();
     const participants = this.#participants;
     // Participants may not join while they are ended: what they do here belongs to this turn.
-    for (let i = 0; i < participants.length; i++) participants[i].endTurn(recorded);
-    participants.length = 0;
+    for (let i = 0; i < this.#count; i++) {
+      (participants[i] as TurnParticipant).endTurn(recorded);
+      participants[i] = null;
+    }
+    this.#count = 0;
     this.number++;
     if (this.#after.length > 0) for (const action of this.#after.splice(0)) action();
     if (recorded && this.#recovered.length > 0)

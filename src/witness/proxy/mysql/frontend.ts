@@ -99,7 +99,7 @@ export class Frontend {
   }
 
   beginTurn(): void {
-    this.#closed.length = 0;
+    if (this.#closed.length > 0) this.#closed.length = 0;
   }
 
   /** What was passed on in this turn beside requests is passed on again, or given up. */

@@ -118,8 +118,7 @@ export class Frontend {
       if (unnamed.finished) unnamed.forget();
       else unnamed.keep();
     }
-    for (const portal of this.#borrowed) portal.keep();
-    this.#borrowed.length = 0;
+    if (this.#borrowed.length > 0) for (const portal of this.#borrowed.splice(0)) portal.keep();
   }
 
   // --- messages larger than what is there -------------------------------------------------------------------------

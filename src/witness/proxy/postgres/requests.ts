@@ -4,6 +4,7 @@
  *
  *   forwarded ──push──▶ [ Parse │ Bind │ Execute │ Sync │ Query … ] ──head──▶ answered by the server's messages
  */
+import { Fifo } from '../fifo.ts';
 import type { InFlight, Portal, StatementText } from './statement.ts';
 import type { Refusal } from './refusal.ts';
 
@@ -54,71 +55,13 @@ export class Request {
   }
 }
 
-/** A queue with constant-time push and shift that keeps its memory. */
-export class RequestQueue {
-  #items: (Request | undefined)[] = Array.from({ length: 16 });
-  #head = 0;
-  #size = 0;
-
-  get size(): number {
-    return this.#size;
-  }
-
-  push(request: Request): void {
-    if (this.#size === this.#items.length) this.#grow();
-    this.#items[(this.#head + this.#size) & (this.#items.length - 1)] = request;
-    this.#size++;
-  }
-
+export class RequestQueue extends Fifo<Request> {
   /** The oldest request that the server answers; end marks of COPYs that are over are dropped on the way. */
-  head(): Request | null {
-    while (this.#size > 0) {
-      const request = this.#items[this.#head] as Request;
-      if (request.kind !== RequestKind.copyEnd) return request;
+  override head(): Request | null {
+    for (;;) {
+      const request = super.head();
+      if (request === null || request.kind !== RequestKind.copyEnd) return request;
       this.shift();
     }
-    return null;
-  }
-
-  at(index: number): Request {
-    return this.#items[(this.#head + index) & (this.#items.length - 1)] as Request;
-  }
-
-  shift(): Request {
-    const request = this.#items[this.#head] as Request;
-    this.#items[this.#head] = undefined;
-    this.#head = (this.#head + 1) & (this.#items.length - 1);
-    this.#size--;
-    return request;
-  }
-
-  /** Keeps only the requests that pass: rare (Syncs that a COPY swallowed). */
-  filter(keep: (request: Request) => boolean): void {
-    const kept: Request[] = [];
-    for (let i = 0; i < this.#size; i++) if (keep(this.at(i))) kept.push(this.at(i));
-    this.#reload(kept);
-  }
-
-  /** Drops the newest `count` requests and returns them, oldest first. */
-  dropNewest(count: number): Request[] {
-    const dropped: Request[] = [];
-    const kept: Request[] = [];
-    for (let i = 0; i < this.#size; i++) (i < this.#size - count ? kept : dropped).push(this.at(i));
-    this.#reload(kept);
-    return dropped;
-  }
-
-  #reload(requests: Request[]): void {
-    this.#items.fill(undefined);
-    this.#head = 0;
-    this.#size = 0;
-    for (const request of requests) this.push(request);
-  }
-
-  #grow(): void {
-    const grown: (Request | undefined)[] = Array.from({ length: this.#items.length * 2 });
-    for (let i = 0; i < this.#size; i++) grown[i] = this.at(i);
-    this.#items = grown;
-    this.#head = 0;
   }
 }

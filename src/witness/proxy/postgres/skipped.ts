@@ -53,6 +53,7 @@ export class SkippedRequests {
 
   /** What is known to be skipped; the ReadyForQuery of the Sync behind it has come. */
   take(): Request[] {
+    if (this.#names.size === 0) return [];
     const requests = [...this.#names.values()];
     this.#names.clear();
     return requests;
