@@ -9,7 +9,7 @@ import { encodeChangeUser } from '../../src/wire/mysql/commands.ts';
 import { encodeHandshakeResponse } from '../../src/wire/mysql/handshake.ts';
 import { Capability as C } from '../../src/wire/mysql/protocol.ts';
 import { cachingSha2Response } from '../../src/wire/mysql/scramble.ts';
-import { failureOf, packet, RawMysql } from '../conformance/mysql/raw-client.ts';
+import { failureOf, packet, queryPayload, RawMysql } from '../conformance/mysql/raw-client.ts';
 import {
   type Access,
   type Dbwitness,
@@ -49,6 +49,24 @@ function response(
       zstdLevel: 0,
     },
     1,
+  );
+  return writer.copy();
+}
+
+/** COM_CHANGE_USER without a proof, which is asked for then. */
+function changeTo(access: Access, raw: RawMysql, name = 'changed'): Buffer {
+  const writer = new ByteWriter(256);
+  encodeChangeUser(
+    writer,
+    {
+      user: access.user,
+      authResponse: Buffer.alloc(0),
+      database: access.database,
+      collation: 45,
+      authPlugin: 'caching_sha2_password',
+      attributes: new Map([['program_name', name]]),
+    },
+    raw.capabilities,
   );
   return writer.copy();
 }
@@ -183,22 +201,7 @@ describe.each(SERVERS)('%s', (need, start) => {
       const client = await AuditedMysql.connect(node, writer);
       const { raw } = client;
       await raw.failure('SET @mine = 1');
-      const change = (access: Access): Buffer => {
-        const writerBytes = new ByteWriter(256);
-        encodeChangeUser(
-          writerBytes,
-          {
-            user: access.user,
-            authResponse: Buffer.alloc(0),
-            database: access.database,
-            collation: 45,
-            authPlugin: 'caching_sha2_password',
-            attributes: new Map([['program_name', client.name]]),
-          },
-          raw.capabilities,
-        );
-        return writerBytes.copy();
-      };
+      const change = (access: Access): Buffer => changeTo(access, raw, client.name);
       // The C clients' native method answers with the nonce they were given before, whatever a switch says.
       raw.send(change(reader));
       const { payload, sequence } = await raw.packet();
@@ -222,6 +225,27 @@ describe.each(SERVERS)('%s', (need, start) => {
       expect(first['closed_at']).not.toBeNull();
     });
 
+    it('43: COM_CHANGE_USER, and a statement, behind the end that the server made', async () => {
+      const bystander = await RawMysql.connect(writer);
+      for (const last of ['COM_CHANGE_USER', 'SELECT 43']) {
+        const client = await AuditedMysql.connect(node, writer, { halfOpen: true });
+        const { raw } = client;
+        const [id] = await raw.row('SELECT CONNECTION_ID()');
+        await server.query(`KILL ${id}`);
+        await waitFor('the end to arrive', () => raw.ended);
+        // Clients that keep connections may not have looked yet: PHP's persistent ones begin with COM_CHANGE_USER.
+        if (last === 'COM_CHANGE_USER') raw.send(changeTo(writer, raw));
+        else raw.send(packet(queryPayload(raw.capabilities, last)));
+        await stillServes();
+        expect(await bystander.row('SELECT 42')).toEqual(['42']);
+        raw.destroy();
+        expect((await client.recorded()).map((one) => one.sql)).toEqual(['SELECT CONNECTION_ID()']);
+        const [session] = await client.sessions();
+        expect(session).toMatchObject({ close_reason: 'upstream_lost' });
+      }
+      await bystander.quit();
+    });
+
     it('43: COM_RESET_CONNECTION keeps read-only, and forgets what was prepared', async () => {
       const raw = await RawMysql.connect(reader);
       const prepared = await raw.run(Buffer.from('\x16SELECT 1'), 'prepare');
@@ -235,10 +259,17 @@ describe.each(SERVERS)('%s', (need, start) => {
       await raw.quit();
     });
 
-    it('55: compression is not offered, and a client that claims it is not decompressed', async () => {
-      const client = await greeted();
-      client.send(response(client, writer, { flags: C.COMPRESS | C.ZSTD_COMPRESSION_ALGORITHM }));
-      await client.prove(writer.password, client.greeting.authData);
+    it('55: compression is not offered, and a client that claims it is told so', async () => {
+      for (const flags of [C.COMPRESS, C.ZSTD_COMPRESSION_ALGORITHM]) {
+        const claims = await greeted();
+        claims.send(response(claims, writer, { flags }));
+        expect(await fatal(claims)).toMatch(/^1043 08S01 dbwitness does not compress; connect without/);
+      }
+      await stillServes();
+    });
+
+    it('55: a client that compresses all the same is not decompressed', async () => {
+      const client = await RawMysql.connect(writer);
       // A compressed frame that claims to hold 16 MiB: as a packet it is one that nobody knows.
       client.send(Buffer.from([10, 0, 0, 0, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5, 6, 7]));
       expect(await fatal(client)).toMatch(/^(?:1156|1835)/);

@@ -137,15 +137,21 @@ export class SessionEnding<Why extends { readonly message: string }> {
     });
   }
 
+  /** The server says nothing more: nothing more is taken from the client either, which may not know it yet. */
   upstreamEnded(): void {
-    if (this.#s.closing) return;
-    this.#s.joinTurn();
+    const s = this.#s;
+    if (s.closing) return;
+    s.joinTurn();
+    s.closing = true;
     if (this.#closeReason === CloseReason.CLIENT_LOST) {
       this.#closeReason = CloseReason.UPSTREAM_LOST;
       this.#closeDetail = 'the server closed the connection';
     }
     this.finalize();
-    this.afterTurn(() => this.#s.toClient.end());
+    this.afterTurn(() => {
+      s.toClient.end();
+      this.#parts.upstream.destroy();
+    });
   }
 
   /** Runs `action` behind everything that was sent so far. */

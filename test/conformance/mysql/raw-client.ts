@@ -35,6 +35,8 @@ export interface RawOptions {
   readonly tls?: boolean;
   readonly attributes?: Readonly<Record<string, string>>;
   readonly collation?: number;
+  /** Goes on to send when the other side has ended. Default: ends as well. */
+  readonly halfOpen?: boolean;
 }
 
 export interface Packet {
@@ -54,6 +56,7 @@ export class RawMysql {
   #socket: Socket;
   #received = Buffer.alloc(0);
   #closed = false;
+  #ended = false;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -61,11 +64,18 @@ export class RawMysql {
   }
 
   /** Only the connection: nothing is read, and nothing is said but `first`. */
-  static async open(host: string, port: number, localAddress?: string, first = ''): Promise<RawMysql> {
+  static async open(
+    host: string,
+    port: number,
+    localAddress?: string,
+    first = '',
+    halfOpen = false,
+  ): Promise<RawMysql> {
     const socket = connect({
       host,
       port,
       noDelay: true,
+      allowHalfOpen: halfOpen,
       ...(localAddress === undefined ? {} : { localAddress }),
     });
     await new Promise<void>((done, fail) => {
@@ -79,7 +89,7 @@ export class RawMysql {
 
   /** A session. Rejects with the server's error. */
   static async connect(target: RawTarget, options: RawOptions = {}): Promise<RawMysql> {
-    const client = await RawMysql.open(target.host, target.port);
+    const client = await RawMysql.open(target.host, target.port, undefined, '', options.halfOpen);
     await client.greet();
     await client.logIn(target, options);
     return client;
@@ -89,6 +99,9 @@ export class RawMysql {
     this.#socket.on('data', (chunk: Buffer) => {
       this.#received = Buffer.concat([this.#received, chunk]);
     });
+    this.#socket.on('end', () => {
+      this.#ended = true;
+    });
     this.#socket.on('error', () => undefined); // a reset is how some of these connections end
     this.#socket.on('close', () => {
       this.#closed = true;
@@ -97,6 +110,11 @@ export class RawMysql {
 
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** The other side says nothing more. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   async greet(): Promise<HandshakeV10> {

@@ -150,10 +150,19 @@ export class Logins {
     }
     const response = decodeHandshakeResponse(payload, 0, payload.length);
     progress.speaks41 = true;
+    const names = named(response.user, response.database);
+    if ((response.capabilities.flags & (C.COMPRESS | C.ZSTD_COMPRESSION_ALGORITHM)) !== 0) {
+      // PHP's mysqlnd compresses when it was told to, offered or not: it would wait for a compressed answer for ever.
+      progress.user = names.user;
+      progress.database = names.database;
+      throw protocolError(
+        'dbwitness does not compress; connect without compression (PHP: MYSQLI_CLIENT_COMPRESS, PDO::MYSQL_ATTR_COMPRESS)',
+      );
+    }
     const wishes = wishesOf(response, offer);
     const first = { plugin: response.authPlugin, data: response.authResponse, announced, repeats: false };
     const given = { bytes: nonce };
-    return this.#prove(progress, wire, named(response.user, response.database), first, wishes, given);
+    return this.#prove(progress, wire, names, first, wishes, given);
   }
 
   /**
