@@ -26,6 +26,7 @@ import {
   startMysql,
 } from '../servers/index.ts';
 import { AuditedMysql } from './support/mysql-audit.ts';
+import { executeOf, prepareOf } from './support/mysql-corpus.ts';
 
 const VAR_STRING = 0xfd;
 const LATIN1_SWEDISH_CI = 8;
@@ -192,12 +193,44 @@ describe.each(FAMILIES)('%s behind its front door', (family, needed, start) => {
       expect(row).toEqual({ n: family === 'mariadb' ? 4 : 2 });
     });
 
-    it('prepared USE and KILL are refused in a way after which drivers send them as text', async () => {
+    it('prepared KILL, and USE of another database, are refused in a way after which drivers send them as text', async () => {
       const access = await node.grantAccess(server);
       const raw = await RawMysql.connect(access);
-      for (const sql of [`USE ${access.database}`, 'KILL 1'])
-        expect(failureOf(await raw.run(Buffer.from(`\x16${sql}`), 'prepare'))).toMatch(/^1295 HY000 /);
+      const [id] = await raw.row('SELECT CONNECTION_ID()');
+      for (const sql of [
+        'USE mysql',
+        'USE mysql;',
+        `USE ${access.database}; KILL 1`,
+        `USE ${access.database} /*! x */`,
+        `/*! KILL 1 */ USE ${access.database}`,
+        'KILL 1',
+        `KILL ${id}`,
+      ])
+        expect(failureOf(await raw.run(prepareOf(sql), 'prepare')), sql).toMatch(/^1295 HY000 .*as text/);
       raw.destroy();
+    });
+
+    it('a prepared USE of the granted database, by either of its names, is what the server makes of it', async () => {
+      const commented = { recording: { statement_comment: true } };
+      for (const database of [{}, commented]) {
+        const access = await node.grantAccess(server, { database });
+        const client = await AuditedMysql.connect(node, access);
+        const { raw } = client;
+        for (const sql of [`USE ${access.database}`, `/* here */ use \`${access.database}\` ;`, 'USE test']) {
+          const prepared = await raw.run(prepareOf(sql), 'prepare');
+          // MySQL prepares none.
+          expect(failureOf(prepared), sql).toMatch(family === 'mariadb' ? /^$/ : /^1295 HY000 (?!.*as text)/);
+          if (family === 'mariadb') expect(failureOf(await raw.run(executeOf(prepared), 'one'))).toBe('');
+          expect(await raw.row('SELECT DATABASE()')).toEqual(['test']);
+        }
+        const executed = (await client.statements()).filter(({ sql }) => /use/i.test(sql));
+        expect(executed.map(({ sql, outcome }) => [sql, outcome])).toEqual([
+          [`USE ${access.database}`, family === 'mariadb' ? 'completed' : 'failed'],
+          [`/* here */ use \`${access.database}\` ;`, family === 'mariadb' ? 'completed' : 'failed'],
+          ['USE test', family === 'mariadb' ? 'completed' : 'failed'],
+        ]);
+        raw.destroy();
+      }
     });
 
     /** One guess by the fast path; the connection ends before the password is asked for. */

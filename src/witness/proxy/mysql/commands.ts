@@ -9,13 +9,12 @@ import {
   decodeName,
   decodeSetOption,
   encodeIdCommand,
-  encodeTextCommand,
   OPTION_MULTI_STATEMENTS_ON,
 } from '../../../wire/mysql/commands.ts';
 import { Command, commandName } from '../../../wire/mysql/protocol.ts';
 import { StatementKind } from '../recorder.ts';
 import type { WholeCommand } from './frontend.ts';
-import { Names, otherDatabase, withoutDatabase } from './names.ts';
+import { Names, otherDatabase, textCommand, withoutDatabase } from './names.ts';
 import { CODES, refusal, type Refusal } from './refusal.ts';
 import { Request, RequestKind } from './requests.ts';
 import type { MysqlSession } from './session.ts';
@@ -152,9 +151,7 @@ export class Commands {
       this.#recorded(RequestKind.ok, text, whole, this.#needsDatabase());
       return;
     }
-    const writer = new ByteWriter(256);
-    encodeTextCommand(writer, Command.INIT_DB, mapped);
-    this.#recorded(RequestKind.ok, text, whole, this.#needsDatabase(), writer.copy());
+    this.#recorded(RequestKind.ok, text, whole, this.#needsDatabase(), textCommand(Command.INIT_DB, mapped));
   }
 
   #needsDatabase(): Refusal | null {

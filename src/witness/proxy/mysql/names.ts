@@ -2,6 +2,8 @@
  * Names and numbers that mean something else to the server than to the client: the database, which people know by its name
  * in dbwitness, and connection ids.
  */
+import { ByteWriter } from '../../../base/bytes.ts';
+import { encodeTextCommand } from '../../../wire/mysql/commands.ts';
 import { GAP, MAX_PATTERN_CHARS, parseKill } from './kill.ts';
 import { CODES, refusal, type Refusal } from './refusal.ts';
 import type { MysqlSession } from './session.ts';
@@ -95,6 +97,13 @@ export function otherDatabase(name: string, granted: string): Refusal {
     `this session is for database "${granted}"; it cannot go to "${name.slice(0, 64)}"`,
     'Connect again with the name of the other database, if you have a grant for it',
   );
+}
+
+/** COM_INIT_DB or COM_STMT_PREPARE with the upstream's name, as a packet. */
+export function textCommand(command: number, text: string): Buffer {
+  const writer = new ByteWriter(256);
+  encodeTextCommand(writer, command, text);
+  return writer.copy();
 }
 
 /** What is refused on a connection for KILL only. */

@@ -14,7 +14,7 @@ import type { WholeCommand } from './frontend.ts';
 import { firstWord, FirstWord, mayBeginHidden } from './first-word.ts';
 import { isKill } from './kill.ts';
 import { HEAD_BYTES, joined, redactionOf } from './long-text.ts';
-import { Names, withoutDatabase } from './names.ts';
+import { Names, textCommand, withoutDatabase } from './names.ts';
 import type { BoundParameters } from './records.ts';
 import { CODES, malformedRefusal, oversizedRefusal, refusal, type Refusal } from './refusal.ts';
 import { Request, RequestKind } from './requests.ts';
@@ -310,7 +310,8 @@ export class Texts {
     const start = whole.start + 1;
     const { end } = whole;
     const word = firstWord(bytes, start, end);
-    const why = refused ?? s.statements.room(end - start) ?? this.#notPrepared(bytes, start, end, word);
+    const leaving = this.#leavingPrepared(bytes, start, end, word);
+    const why = refused ?? s.statements.room(end - start) ?? leaving.why;
     if (why) {
       this.#refusePrepare(whole, end, why);
       return;
@@ -329,19 +330,28 @@ export class Texts {
     const request = new Request(RequestKind.prepare, s.turn.number, whole.answerSequence);
     request.prepared = prepared;
     s.statements.passed(prepared);
-    const packet = s.permit.recording.statementComment ? withComment(whole, start, s.uid) : null;
+    let packet = s.permit.recording.statementComment ? withComment(whole, start, s.uid) : null;
+    if (leaving.instead !== null) packet = textCommand(Command.STMT_PREPARE, leaving.instead);
     if (packet) s.pass(request, packet, 0, packet.length);
     else s.pass(request, whole.packets, whole.from, whole.to);
   }
 
-  /** What may not be prepared: KILL and USE are looked at when they run, and cannot be then. */
-  #notPrepared(bytes: Buffer, start: number, end: number, word: FirstWord): Refusal | null {
+  /**
+   * What becomes of a USE or KILL that is prepared. A USE names its database for good. A KILL's number is looked at when it
+   * runs, and cannot be then. What is refused may be sent as text, and is told there what is wrong with it.
+   */
+  #leavingPrepared(bytes: Buffer, start: number, end: number, word: FirstWord): Verdict {
     const s = this.#s;
-    if (!mayLeave(word)) return null;
+    if (!mayLeave(word)) return PASS;
     const { verb } = s.sql.classify(bytes, start, end, s.settings.lexical);
-    const plain = word === FirstWord.kill || word === FirstWord.use || verb === 'kill' || verb === 'use';
-    if (!plain && (word !== FirstWord.hidden || !mayBeginHidden(bytes, start, end))) return null;
-    return refusal(CODES.notPreparable, 'KILL and USE cannot be prepared here', 'Send them as text');
+    if (word === FirstWord.use || verb === 'use') {
+      const mapped = this.#names.use(bytes.toString('utf8', start, end).replace(/;\s*$/, ''));
+      if (!mapped.why) return mapped;
+    } else if (word !== FirstWord.kill && verb !== 'kill') {
+      if (word !== FirstWord.hidden || !mayBeginHidden(bytes, start, end)) return PASS;
+    }
+    const what = 'KILL, and USE of another database, cannot be prepared here';
+    return { why: refusal(CODES.notPreparable, what, 'Send them as text'), instead: null };
   }
 
   /** An execution of what was let through when it was prepared: controls cannot have changed since. */
