@@ -281,8 +281,8 @@ export class Backend {
   #rowDescription(head: Request | null, bytes: Buffer, at: number, next: number): void {
     const s = this.#s;
     if (head?.kind === RequestKind.query) {
-      const statement = s.running(head);
-      statement?.describe(bytes, at + HEADER_BYTES, next);
+      this.#capture.flush(); // rows of an earlier result (a replication command has several) are not of this shape
+      s.running(head)?.describe(bytes, at + HEADER_BYTES, next);
       return;
     }
     if (head?.kind === RequestKind.describeStatement || head?.kind === RequestKind.describePortal) {
@@ -310,7 +310,9 @@ export class Backend {
     const tagEnd = at === next ? next : next - 1;
     if (statement.rows === 0)
       statement.rows = tagEnd > tagStart ? Math.max(0, commandRows(bytes, at + HEADER_BYTES, next)) : 0;
-    this.#finish(head, statement, Outcome.COMPLETED, bytes, tagStart, tagEnd, null);
+    if (s.replication && head.kind === RequestKind.query && head.statements?.length === 1)
+      head.tag = Buffer.from(bytes.subarray(tagStart, tagEnd));
+    else this.#finish(head, statement, Outcome.COMPLETED, bytes, tagStart, tagEnd, null);
     s.copy.end(statement);
     if (head.kind === RequestKind.execute) {
       s.queue.shift();
@@ -449,6 +451,9 @@ export class Backend {
     const status = bytes[at + 5];
     const head = s.queue.head();
     if (head && (head.kind === RequestKind.query || head.kind === RequestKind.functionCall)) {
+      const several = head.tag === null ? null : s.running(head);
+      if (several && head.tag)
+        this.#finish(head, several, Outcome.COMPLETED, head.tag, 0, head.tag.length, null);
       s.queue.shift();
       s.skipped.conclude(head);
       if (!head.failed) for (const [name, text] of head.declares ?? []) s.actual.setStatement(name, text);

@@ -150,6 +150,7 @@ export class PgEngine {
       upstream: upstream.link,
       standardConformingStrings: upstream.parameters.get('standard_conforming_strings') !== 'off',
       clientEncoding: upstream.parameters.get('client_encoding') ?? 'UTF8',
+      replication: parameters.has('replication'),
       cancelUpstream: () => void this.#cancels.send(target),
       onClosed: () => {
         cancel.revoke();

@@ -37,6 +37,8 @@ export class Request {
   statements: InFlight[] | null = null;
   /** query: how many of its statements have an outcome. */
   done = 0;
+  /** query of a replication connection: the tag of its newest result, of which there may be several; see `PgSession.replication`. */
+  tag: Buffer | null = null;
   /** We put something in its place that the server will answer with an error; tell the client this instead. */
   refusal: Refusal | null = null;
   /** The turn in which it was pushed. */

@@ -49,6 +49,8 @@ export interface PgSessionParts {
   readonly upstream: Link;
   readonly standardConformingStrings: boolean;
   readonly clientEncoding: string;
+  /** The client asked for a replication connection, and may have one. */
+  readonly replication: boolean;
   /** Cancels what runs upstream. */
   readonly cancelUpstream: () => void;
   /** Called once when both sides are done with. */
@@ -72,6 +74,11 @@ export class PgSession implements ProxySession, HoldableSession, EndableSession<
   readonly copy: CopyState;
   readonly controlled: boolean;
   readonly probing: boolean;
+  /**
+   * A replication connection. Its commands are one statement each, but BASE_BACKUP and START_REPLICATION are answered by
+   * several results with a CommandComplete each: their outcome is known at ReadyForQuery.
+   */
+  readonly replication: boolean;
   readonly maxStatementBytes: number;
   readonly maxChunkBytes: number;
   /** Bytes of a Bind that are recorded. */
@@ -113,6 +120,7 @@ export class PgSession implements ProxySession, HoldableSession, EndableSession<
     this.records = new PgRecords(parts.recorder, context.turn);
     this.controlled = permit.controls.length > 0;
     this.probing = permit.recording.xidProbe;
+    this.replication = parts.replication;
     this.maxStatementBytes = context.maxStatementBytes;
     this.maxBindBytes = Math.min(permit.recording.captureParameterBytes, MAX_BIND_BYTES);
     this.maxChunkBytes = context.reactor.maxChunkBytes;
