@@ -27,6 +27,7 @@ import {
   startup,
   typed,
 } from './support/bare-socket.ts';
+import { AuditedClient } from './support/audit.ts';
 import { psql } from './support/psql.ts';
 
 let server: PostgresServer;
@@ -261,6 +262,40 @@ describe.skipIf(isMissing('postgres', 'psql'))('before login', () => {
     it.each(['database', 'true', 'on', '1'])('9: replication=%s is refused', async (replication) => {
       await expect(RawClient.connect(writer, { replication })).rejects.toThrow(/42501.*replication/);
       await expect(RawClient.connect(reader, { replication })).rejects.toThrow(/42501.*replication/);
+    });
+
+    it('9: where it is allowed, a command with several results is one statement, and the session goes on', async () => {
+      const access = await node.grantAccess(server, { database: { recording: { allow_replication: true } } });
+      const client = await AuditedClient.connect(node, access, { replication: 'database' });
+      const backup = "BASE_BACKUP (LABEL 'a;b', CHECKPOINT 'fast', WAL false, MANIFEST 'no')";
+      const lines = await client.exchange(m.query(backup));
+      // Where it begins, the tablespaces, the archive, where it ends: each a result of its own. N: WAL is not archived.
+      const told = lines.filter((line) => line !== 'N');
+      const shape = told.filter((line, i) => line !== 'd' || told[i - 1] !== 'd');
+      const result = ['T', 'D', 'C SELECT'];
+      const expected = [...result, ...result, 'H', 'd', 'c', ...result, 'C BASE_BACKUP', 'Z I'];
+      expect(shape).toEqual(expected);
+      expect(await client.exchange(m.query('BASE_BACKUP (NONSENSE)'))).toEqual([
+        'E 42601 unrecognized base backup option: "nonsense"',
+        'Z I',
+      ]);
+      expect(await client.exchange(m.query('SELECT 1; SELECT 2'))).toEqual([
+        'T',
+        'D',
+        'C SELECT 1',
+        'T',
+        'D',
+        'C SELECT 1',
+        'Z I',
+      ]);
+      const statements = await client.statements();
+      expect(statements.map(({ sql, outcome, tag, rows }) => [sql, outcome, tag, rows])).toEqual([
+        [backup, 'completed', 'BASE_BACKUP', 3],
+        ['BASE_BACKUP (NONSENSE)', 'failed', '', 0],
+        ['SELECT 1', 'completed', 'SELECT 1', 1],
+        ['SELECT 2', 'completed', 'SELECT 1', 1],
+      ]);
+      expect(statements[0].bytes).toBeGreaterThan(10_000_000);
     });
 
     it('10: NUL, URL and DSN metacharacters in names; a missing database', async () => {
