@@ -58,6 +58,7 @@ export async function postgres(prepared: boolean): Promise<Conversation> {
       upstream,
       standardConformingStrings: true,
       clientEncoding: 'UTF8',
+      replication: false,
       cancelUpstream() {},
       onClosed() {},
     });
