@@ -191,8 +191,10 @@ export class MysqlEngine {
     if (this.#kills >= MAX_KILLS) return;
     this.#kills++;
     runAlone(this.#context.reactor, permit, `KILL ${upstreamId}`, KILL_TIMEOUT_MS)
-      // It may have come to its end by itself.
-      .catch((error: unknown) => this.#onError(`KILL of a session that ended: ${messageOf(error)}`))
+      .catch((error: unknown) => {
+        if (isAppError(error) && error.details['errno'] === ER_NO_SUCH_THREAD) return; // it has come to its end by itself
+        this.#onError(`KILL of a session that ended: ${messageOf(error)}`);
+      })
       .finally(() => this.#kills--);
   }
 
@@ -210,6 +212,8 @@ export class MysqlEngine {
     setTimeout(() => link.destroy(), 5_000).unref();
   }
 }
+
+const ER_NO_SUCH_THREAD = 1094;
 
 const SILENT = {
   onBytes: (_bytes: Buffer, _start: number, end: number) => end,
