@@ -34,6 +34,8 @@ export const limits = {
   maxPreparedStatements: 100_000,
   /** Bytes queued towards a slow peer before the other side is not read any more. */
   maxBacklogBytes: 1 * MiB,
+  /** How long a session that is over waits for the other end to close; six times that while there is still something for it. */
+  lingerMs: 10_000,
   /** Parameter bytes recorded per execution; the rest is counted and flagged. */
   maxRecordedParameterBytes: 1 * MiB,
   /** Rows and bytes of a result recorded per statement, per database configurable. */

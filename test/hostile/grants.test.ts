@@ -2,6 +2,7 @@
  * Grants under load and over time, through the running product (HOSTILE.md 85, 86 for PostgreSQL): what was granted ends when
  * it ends, in sessions that run and in log-ins that are under way, with a clear error; quotas hold across parallel sessions.
  */
+import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { int32, message as m, RawClient } from '../conformance/postgres/raw-client.ts';
@@ -10,6 +11,7 @@ import {
   type Dbwitness,
   isMissing,
   type PostgresServer,
+  processTree,
   startDbwitness,
   startPostgres,
   waitFor,
@@ -69,6 +71,22 @@ describe.skipIf(isMissing('postgres'))('a grant', () => {
       expect(lateMs).toBeLessThan(5_000);
     }
     await expect(RawClient.connect(access)).rejects.toThrow(/28000.*ended at/);
+  });
+
+  it('that is revoked leaves no connection behind, though the clients keep theirs', async () => {
+    const relay = processTree(node.pid).find((pid) =>
+      readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/relay/main.'),
+    );
+    const descriptors = (): number => readdirSync(`/proc/${relay}/fd`).length;
+    const access = await node.grantAccess(server);
+    await (await RawClient.connect(access)).end();
+    const before = descriptors();
+    const clients = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect(access)));
+    expect(descriptors()).toBeGreaterThanOrEqual(before + 20);
+    for (const client of clients) client.stopReading();
+    await node.api('DELETE', `/grants/${access.grantUid}`);
+    await waitFor('their descriptors to be closed', () => descriptors() < before + 5, { timeoutMs: 45_000 });
+    for (const client of clients) client.abort();
   });
 
   it('that is revoked ends its sessions, idle and busy', async () => {

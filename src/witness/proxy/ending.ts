@@ -4,6 +4,7 @@
  * and both sides are closed. The engine brings the words of its protocol.
  */
 import { isAppError, messageOf } from '../../base/errors.ts';
+import { limits } from '../../base/limits.ts';
 import type { Link, LinkHandler } from '../../transport/link.ts';
 import type { HeldBackTurns } from './held-back.ts';
 import type { Outbox } from './outbox.ts';
@@ -132,7 +133,7 @@ export class SessionEnding<Why extends { readonly message: string }> {
     this.#heldBack.abandon();
     s.toUpstream.discard();
     this.afterTurn(() => {
-      s.toClient.end();
+      endLink(s.toClient);
       this.#parts.upstream.destroy();
     });
   }
@@ -149,7 +150,7 @@ export class SessionEnding<Why extends { readonly message: string }> {
     }
     this.finalize();
     this.afterTurn(() => {
-      s.toClient.end();
+      endLink(s.toClient);
       this.#parts.upstream.destroy();
     });
   }
@@ -180,7 +181,7 @@ export class SessionEnding<Why extends { readonly message: string }> {
       this.finalize();
     }
     s.closing = true;
-    if (this.#openLinks > 0 && !s.detached) this.afterTurn(() => other.end());
+    if (this.#openLinks > 0 && !s.detached) this.afterTurn(() => endLink(other));
   }
 
   /** Records what is left open and the end of the session; once. */
@@ -192,4 +193,27 @@ export class SessionEnding<Why extends { readonly message: string }> {
     s.recorder.close(this.#closeReason, this.#closeDetail, s.traffic.in, s.traffic.out);
     this.#parts.onClosed();
   }
+}
+
+/** Looks in a row at a link whose peer takes nothing of what is there for it. */
+const MAX_STALLED_LOOKS = 6;
+
+/**
+ * What was said still goes out. A peer that does not close its side then, or does not take what is there for it, is not
+ * waited for endlessly: its link counts for nobody's session.
+ */
+function endLink(outbox: Outbox): void {
+  outbox.end();
+  const { link } = outbox;
+  let before = 0;
+  let stalled = 0;
+  const timer = setInterval(() => {
+    const left = link.backlogBytes;
+    stalled = left === before ? stalled + 1 : 0;
+    before = left;
+    if (!link.closed && left > 0 && stalled < MAX_STALLED_LOOKS) return;
+    clearInterval(timer);
+    link.destroy();
+  }, limits.lingerMs);
+  timer.unref();
 }

@@ -167,6 +167,16 @@ export class RawClient {
     );
   }
 
+  /** Takes nothing more, and does not see the end either: the connection stays open on this side. */
+  stopReading(): void {
+    this.#socket.pause();
+  }
+
+  /** Ends the connection from this side at once. */
+  abort(): void {
+    this.#socket.destroy();
+  }
+
   readonly #waitedFor = new Map<string, number>();
 
   async untilClosed(): Promise<void> {
