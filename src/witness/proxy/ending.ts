@@ -100,13 +100,19 @@ export class SessionEnding<Why extends { readonly message: string }> {
     this.endWith(END_REASONS[reason], this.#s.refusalAtEnd(reason, message));
   }
 
-  /** Our own failure, or a peer that does not keep to the protocol. */
+  /** Our own failure, or a peer that does not keep to the protocol. Ends this session, whatever state it is in, and no other. */
   fail(error: unknown): void {
     if (isAppError(error) && error.kind === 'protocol') {
       this.endWith(CloseReason.PROTOCOL_ERROR, this.#s.refusalAtEnd('protocol', error.message, error));
       return;
     }
     this.#parts.onInternalError(error);
+    if (this.#s.closing) {
+      // It failed at saying goodbye.
+      if (!this.#s.detached) this.#parts.client.destroy();
+      this.#parts.upstream.destroy();
+      return;
+    }
     const message = 'dbwitness failed inside; the session ends. The log of dbwitness tells more.';
     this.endWith(CloseReason.INTERNAL, this.#s.refusalAtEnd('internal', message, error), messageOf(error));
   }
@@ -157,7 +163,14 @@ export class SessionEnding<Why extends { readonly message: string }> {
 
   /** Runs `action` behind everything that was sent so far. */
   afterTurn(action: () => void): void {
-    this.#s.turn.afterTurn(() => this.#heldBack.whenReleased(action));
+    const guardedAction = (): void => {
+      try {
+        action();
+      } catch (error) {
+        this.fail(error);
+      }
+    };
+    this.#s.turn.afterTurn(() => this.#heldBack.whenReleased(guardedAction));
   }
 
   clientClosed(): void {

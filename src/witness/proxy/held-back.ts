@@ -36,6 +36,8 @@ export interface HoldableSession {
   takeBack(): void;
   joinTurn(): void;
   end(reason: EndReason, message: string): void;
+  /** A bug of ours, which ends this session and no other. */
+  fail(error: unknown): void;
 }
 
 export class HeldBackTurns {
@@ -126,8 +128,12 @@ export class HeldBackTurns {
     this.#gates++;
     s.journal.whenDurable(s.journal.nextSeq, () => {
       this.#gates--;
-      s.toUpstream.releaseTo(up);
-      s.toClient.releaseTo(down);
+      try {
+        s.toUpstream.releaseTo(up);
+        s.toClient.releaseTo(down);
+      } catch (error) {
+        s.fail(error);
+      }
       if (this.#gates === 0) for (const action of this.#released.splice(0)) action();
     });
   }

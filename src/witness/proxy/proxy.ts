@@ -12,7 +12,8 @@
  *  3. Original bytes are relayed; records are views of them. What is refused is answered by the server itself (see
  *     `postgres/refusal.ts`), so order and transaction state are right by construction.
  *  4. One record per statement, attributed in the server's order, not in the client's (see `postgres/names.ts`).
- *  5. Engines never import each other; what they share is here: registry, ledger, recorder, outbox, turn.
+ *  5. A bug of ours ends the session that it happened in, and no other: while it reads, at the end of a turn, behind it.
+ *  6. Engines never import each other; what they share is here: registry, ledger, recorder, outbox, turn.
  */
 import type { Clock } from '../../base/clock.ts';
 import { AppError } from '../../base/errors.ts';

@@ -9,6 +9,8 @@ import type { Reactor } from '../../transport/link.ts';
 export interface TurnParticipant {
   /** `recorded`: everything appended in this turn has reached the operating system. */
   endTurn(recorded: boolean): void;
+  /** Its end of the turn threw: a bug of ours, which ends this participant and no other. */
+  fail(error: unknown): void;
 }
 
 export class TurnScheduler {
@@ -62,8 +64,13 @@ export class TurnScheduler {
     const participants = this.#participants;
     // Participants may not join while they are ended: what they do here belongs to this turn.
     for (let i = 0; i < this.#count; i++) {
-      (participants[i] as TurnParticipant).endTurn(recorded);
+      const participant = participants[i] as TurnParticipant;
       participants[i] = null;
+      try {
+        participant.endTurn(recorded);
+      } catch (error) {
+        participant.fail(error);
+      }
     }
     this.#count = 0;
     this.number++;
