@@ -6,13 +6,12 @@ import { MysqlSession } from '../../src/witness/proxy/mysql/session.ts';
 import {
   type Conversation,
   context,
-  CountingLink,
   deliver,
-  newRecorder,
   type Pair,
   permitFor,
   reactor,
   recordOpening,
+  sessionParts,
 } from './world.ts';
 
 const TEXT = 'SELECT c FROM sbtest1 WHERE id=';
@@ -27,7 +26,7 @@ const column = (name: string, type: number): Buffer =>
     Buffer.from([12, 33, 0, 0x68, 1, 0, 0, type, 1, 0, 0, 0, 0]),
   ]);
 const EOF = Buffer.from([0xfe, 0, 0, 2, 0]);
-const C_VALUE = '0123456789-'.repeat(10).slice(0, 119).padEnd(119, 'x');
+const C_VALUE = '0123456789-'.repeat(10).padEnd(119, 'x');
 
 export async function mysql(prepared: boolean): Promise<Conversation> {
   const sql = { mysql: loadMysqlDialect('mysql'), mariadb: loadMysqlDialect('mariadb') };
@@ -38,16 +37,11 @@ export async function mysql(prepared: boolean): Promise<Conversation> {
     mariadb: 0,
   };
   const open = (): Pair => {
-    const [client, upstream] = [new CountingLink(), new CountingLink()];
-    const recorder = newRecorder();
+    const parts = sessionParts(permit);
+    const { client, upstream, recorder } = parts;
     const session = new MysqlSession({
       context: { ...context, sql },
-      permit,
-      account: context.registry.ledger.join(permit),
-      credentialUid: '',
-      recorder,
-      client,
-      upstream,
+      ...parts,
       clientCapabilities: capabilities,
       upstreamCapabilities: capabilities,
       start: {
@@ -62,9 +56,7 @@ export async function mysql(prepared: boolean): Promise<Conversation> {
       },
       connection: connections.issue(),
       connections,
-      cancelUpstream() {},
       changeUser() {},
-      onClosed() {},
     });
     session.joinTurn();
     recordOpening(recorder, permit);

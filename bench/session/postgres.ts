@@ -5,13 +5,12 @@ import { message as m } from '../../test/conformance/postgres/raw-client.ts';
 import {
   type Conversation,
   context,
-  CountingLink,
   deliver,
-  newRecorder,
   type Pair,
   permitFor,
   reactor,
   recordOpening,
+  sessionParts,
 } from './world.ts';
 
 const frame = (type: string, ...parts: (string | Buffer)[]): Buffer => {
@@ -46,21 +45,14 @@ export async function postgres(prepared: boolean): Promise<Conversation> {
   const sql = await loadPostgresDialect();
   const permit = permitFor('postgres');
   const open = (): Pair => {
-    const [client, upstream] = [new CountingLink(), new CountingLink()];
-    const recorder = newRecorder();
+    const parts = sessionParts(permit);
+    const { client, upstream, recorder } = parts;
     const session = new PgSession({
       context: { ...context, sql },
-      permit,
-      account: context.registry.ledger.join(permit),
-      credentialUid: '',
-      recorder,
-      client,
-      upstream,
+      ...parts,
       standardConformingStrings: true,
       clientEncoding: 'UTF8',
       replication: false,
-      cancelUpstream() {},
-      onClosed() {},
     });
     session.joinTurn();
     recordOpening(recorder, permit);

@@ -134,9 +134,18 @@ export const context = {
   },
 };
 
-/** The recorder of a new session, not opened yet. */
-export function newRecorder(): SessionRecorder {
-  return new SessionRecorder(journal, turn, newUidBytes(systemClock));
+/** What a new session of any engine is made of: its recorder is not opened yet. */
+export function sessionParts(permit: Permit) {
+  return {
+    permit,
+    account: registry.ledger.join(permit),
+    credentialUid: '',
+    recorder: new SessionRecorder(journal, turn, newUidBytes(systemClock)),
+    client: new CountingLink(),
+    upstream: new CountingLink(),
+    cancelUpstream() {},
+    onClosed() {},
+  };
 }
 
 /** The record of the session, in a turn that the session has joined. */

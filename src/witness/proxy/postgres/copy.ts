@@ -125,8 +125,7 @@ export class CopyState {
       if (last.kind !== RequestKind.sync) break;
     }
     if (count === 0) return;
-    let index = 0;
-    this.#queue.filter(() => index++ === 0 || index > count + 1);
+    this.#queue.filter((_request, index) => index === 0 || index > count);
   }
 
   /** While the server reads COPY data it reads over Syncs: they will not be answered. */
