@@ -4,7 +4,7 @@
  * Prints one line of JSON when it listens, and one with its CPU seconds for each line on stdin.
  */
 import type { Link, LinkHandler } from '../src/transport/link.ts';
-import { createReactor } from '../src/transport/reactor.ts';
+import { createReactor, type ReactorDriver } from '../src/transport/reactor.ts';
 
 const MAX_BACKLOG_BYTES = 1024 * 1024;
 
@@ -39,7 +39,7 @@ class Forwarder implements LinkHandler {
 const [driver, port, upstreamHost, upstreamPort] = process.argv.slice(2);
 const reactor = createReactor({
   spinUs: Number(process.env['SPIN_US'] ?? 50),
-  driver: driver as 'epoll' | 'node',
+  driver: driver as ReactorDriver,
   report: (error) => console.error(error.message),
 });
 const listener = await reactor.listen({ host: '127.0.0.1', port: Number(port) }, (client) => {

@@ -8,6 +8,7 @@ import { homedir, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import { REACTOR_DRIVERS, type ReactorDriver } from '../transport/reactor.ts';
 
 export interface ListenAddress {
   /** Empty: all addresses. */
@@ -50,7 +51,7 @@ export interface Config {
   readonly clientCertificateLogin: boolean;
   readonly cleartextPasswords: boolean;
   readonly maxStatementBytes: number;
-  readonly reactor: 'auto' | 'epoll' | 'node';
+  readonly reactor: ReactorDriver;
   readonly journalEncryption: boolean;
   readonly journalReserveBytes: number;
   /** `null`: kept for ever. */
@@ -181,7 +182,8 @@ export const SETTINGS: readonly SettingDoc[] = [
   {
     name: 'DBW_REACTOR',
     default: 'auto',
-    meaning: 'auto, epoll (Linux) or node: how the relay does its input and output',
+    meaning:
+      'how the relay does its input and output: uring (Linux, where io_uring is allowed), epoll (Linux), node (everywhere); auto: the first that works',
   },
   {
     name: 'DBW_TRUSTED_PROXIES',
@@ -235,7 +237,7 @@ export function readConfig(env: Env): Config {
     clientCertificateLogin: flag(env, 'DBW_CLIENT_CERT_LOGIN'),
     cleartextPasswords: flag(env, 'DBW_CLEARTEXT_PASSWORDS'),
     maxStatementBytes: integer(env, 'DBW_MAX_STATEMENT_BYTES', limits.maxStatementBytes, 1024, 0x3fffffff),
-    reactor: oneOf(env, 'DBW_REACTOR', ['auto', 'epoll', 'node'], 'auto'),
+    reactor: oneOf(env, 'DBW_REACTOR', REACTOR_DRIVERS, 'auto'),
     journalEncryption: flag(env, 'DBW_JOURNAL_ENCRYPTION'),
     journalReserveBytes: integer(env, 'DBW_JOURNAL_RESERVE', 0, 0, Number.MAX_SAFE_INTEGER),
     retentionDays: env['DBW_RETENTION_DAYS'] ? integer(env, 'DBW_RETENTION_DAYS', 0, 1, 36_500) : null,

@@ -21,6 +21,7 @@ import {
 import { threadId } from 'node:worker_threads';
 import { AppError, systemErrorCode } from '../base/errors.ts';
 import type { Disk, DiskEntry, DiskFile, DiskLock } from './disk.ts';
+import { positionedWrite } from './positioned-write.ts';
 
 const FLAGS = { read: 'r', update: 'r+', create: 'wx+' } as const;
 
@@ -36,7 +37,8 @@ class RealFile implements DiskFile {
   }
 
   write(from: Uint8Array, offset: number, length: number, position: number): number {
-    return writeSync(this.#fd, from, offset, length, position);
+    const count = positionedWrite(this.#fd, from, offset, length, position);
+    return count >= 0 ? count : writeSync(this.#fd, from, offset, length, position);
   }
 
   size(): number {

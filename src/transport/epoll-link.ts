@@ -12,6 +12,7 @@ import { BaseLink } from './base-link.ts';
 import { Carry, SMALL_BYTES } from './carry.ts';
 import { secureClient, secureServer, tlsFacts } from './handshake.ts';
 import type { ClientTlsOptions, Link, LinkHandler, PeerAddress, ServerTlsOptions } from './link.ts';
+import { type SendBatch, STAGE_BYTES } from './send-batch.ts';
 import { StreamLink, type StreamShared, chunkNotConsumed } from './stream-link.ts';
 import { EPOLL, ERRNO, MSG_NOSIGNAL, SHUT_WR, type Syscalls, errnoName } from './syscalls.ts';
 import type { Turn } from './turn.ts';
@@ -25,8 +26,8 @@ export interface EpollHost {
   /** Bytes asked for by one read. */
   readonly readBytes: number;
   readonly arena: Arena;
-  /** Where output of several slices is gathered. */
-  readonly stage: Arena;
+  /** The output of this turn. */
+  readonly output: SendBatch;
   /** Reads this link in this or the next turn. */
   addReady(link: EpollLink): void;
   register(fd: number, link: EpollLink): void;
@@ -40,8 +41,8 @@ const WATCH_INPUT = EPOLL.in | EPOLL.rdhup | EPOLL.et;
 const WATCH_BOTH = WATCH_INPUT | EPOLL.out;
 
 export class EpollLink extends BaseLink {
+  readonly fd: number;
   readonly #host: EpollHost;
-  readonly #fd: number;
   readonly #carry = new Carry();
   #backlog: Buffer[] = [];
   #backlogBytes = 0;
@@ -60,7 +61,7 @@ export class EpollLink extends BaseLink {
   constructor(host: EpollHost, fd: number, peer: PeerAddress) {
     super(host.turn, peer, null);
     this.#host = host;
-    this.#fd = fd;
+    this.fd = fd;
     host.register(fd, this);
   }
 
@@ -115,38 +116,50 @@ export class EpollLink extends BaseLink {
   }
 
   protected override writeSlices(total: number): void {
-    const { sys, arena, stage } = this.#host;
+    const { arena, output, turn } = this.#host;
     if (this.#backlogBytes > 0) {
       this.#keepSlices(total);
       return;
     }
-    if (this.sliceCount === 1 && this.sliceBytes[0] === arena.bytes) {
-      const start = this.sliceStart[0];
-      const written = sys.transmit(this.#fd, arena.address + start, total, MSG_NOSIGNAL);
-      if (written !== total) this.#afterShortWrite(arena.bytes, start, start + total, written);
+    const inPlace = this.sliceCount === 1 && this.sliceBytes[0] === arena.bytes;
+    if (!inPlace && total > STAGE_BYTES) {
+      this.#writeLong();
       return;
     }
-    if (total <= stage.bytes.length) {
-      this.gather(stage.bytes, 0);
-      const written = sys.transmit(this.#fd, stage.address, total, MSG_NOSIGNAL);
-      if (written !== total) this.#afterShortWrite(stage.bytes, 0, total, written);
+    let source = arena;
+    let start = this.sliceStart[0];
+    if (!inPlace) {
+      output.makeRoom(total);
+      source = output.stage;
+      start = source.used;
+      this.gather(source.bytes, start);
+    }
+    // What ends must know at once whether all of it went out.
+    if (turn.isBatch && !this.ending) output.queue(this, source, start, start + total);
+    else output.send(this, source, start, start + total);
+  }
+
+  sentShort(bytes: Buffer, start: number, end: number, written: number): void {
+    if (this.closed) return;
+    if (written < 0 && written !== -ERRNO.EAGAIN && written !== -ERRNO.EINTR) {
+      this.close(this.#failure(-written, 'writing to'));
       return;
     }
-    this.#writeLong();
+    this.#keep(Buffer.from(bytes.subarray(start + Math.max(0, written), end)));
   }
 
   protected override sendFin(): void {
     if (this.#finSent) return;
     this.#finSent = true;
-    this.#host.sys.shutdown(this.#fd, SHUT_WR);
+    this.#host.sys.shutdown(this.fd, SHUT_WR);
     if (this.#readEnded) this.close(null);
   }
 
   protected override release(): void {
     this.#backlog = [];
     this.#backlogBytes = 0;
-    this.#host.unregister(this.#fd);
-    this.#host.sys.close(this.#fd);
+    this.#host.unregister(this.fd);
+    this.#host.sys.close(this.fd);
   }
 
   #addReady(): void {
@@ -173,7 +186,7 @@ export class EpollLink extends BaseLink {
       carry.copyTo(bytes, start);
       at = start + carry.end;
     }
-    const count = sys.receive(this.#fd, address + at, room, 0);
+    const count = sys.receive(this.fd, address + at, room, 0);
     if (count <= 0) {
       this.#afterEmptyRead(count);
       return;
@@ -236,22 +249,11 @@ export class EpollLink extends BaseLink {
     if (this.#finSent) this.close(null);
   }
 
-  #afterShortWrite(bytes: Buffer, start: number, end: number, written: number): void {
-    let at = start + written;
-    if (written < 0) {
-      const errno = this.#host.sys.errno();
-      if (errno !== ERRNO.EAGAIN && errno !== ERRNO.EINTR) {
-        this.close(this.#failure(errno, 'writing to'));
-        return;
-      }
-      at = start;
-    }
-    this.#keep(Buffer.from(bytes.subarray(at, end)));
-  }
-
   /** More than the staging memory holds: slice by slice, in pieces of it. */
   #writeLong(): void {
-    const { sys, arena, stage } = this.#host;
+    const { arena, output } = this.#host;
+    output.makeRoom(STAGE_BYTES);
+    const { stage } = output;
     for (let i = 0; i < this.sliceCount && !this.closed; i++) {
       const bytes = this.sliceBytes[i];
       const end = this.sliceEnd[i];
@@ -261,12 +263,10 @@ export class EpollLink extends BaseLink {
           break;
         }
         const direct = bytes === arena.bytes;
-        const count = direct ? end - at : Math.min(end - at, stage.bytes.length);
+        const count = direct ? end - at : Math.min(end - at, STAGE_BYTES);
         if (!direct) stage.bytes.set(bytes.subarray(at, at + count), 0);
-        const source = direct ? arena : stage;
         const from = direct ? at : 0;
-        const written = sys.transmit(this.#fd, source.address + from, count, MSG_NOSIGNAL);
-        if (written !== count) this.#afterShortWrite(source.bytes, from, from + count, written);
+        output.send(this, direct ? arena : stage, from, from + count);
         at += count;
       }
     }
@@ -279,7 +279,7 @@ export class EpollLink extends BaseLink {
   }
 
   #keep(bytes: Buffer): void {
-    if (this.#backlogBytes === 0) this.#host.modify(this.#fd, WATCH_BOTH);
+    if (this.#backlogBytes === 0) this.#host.modify(this.fd, WATCH_BOTH);
     this.#backlog.push(bytes);
     this.#backlogBytes += bytes.length;
   }
@@ -288,7 +288,7 @@ export class EpollLink extends BaseLink {
     const { sys } = this.#host;
     while (this.#backlog.length > 0) {
       const bytes = this.#backlog[0];
-      const written = sys.transmit(this.#fd, sys.addressOf(bytes), bytes.length, MSG_NOSIGNAL);
+      const written = sys.transmit(this.fd, sys.addressOf(bytes), bytes.length, MSG_NOSIGNAL);
       if (written < 0) {
         const errno = sys.errno();
         if (errno !== ERRNO.EAGAIN && errno !== ERRNO.EINTR) this.close(this.#failure(errno, 'writing to'));
@@ -301,7 +301,7 @@ export class EpollLink extends BaseLink {
       }
       this.#backlog.shift();
     }
-    this.#host.modify(this.#fd, WATCH_INPUT);
+    this.#host.modify(this.fd, WATCH_INPUT);
     this.drained();
   }
 
@@ -320,8 +320,8 @@ export class EpollLink extends BaseLink {
     this.pause();
     await this.whenWritten();
     this.abandon();
-    this.#host.unregister(this.#fd);
-    return new Socket({ fd: this.#fd, readable: true, writable: true, allowHalfOpen: true });
+    this.#host.unregister(this.fd);
+    return new Socket({ fd: this.fd, readable: true, writable: true, allowHalfOpen: true });
   }
 }
 

@@ -21,6 +21,8 @@ import { type EpollHost, EpollLink, readRoom } from './epoll-link.ts';
 import type { DialOptions, Link, ListenOptions, Listener, PeerAddress, Reactor } from './link.ts';
 import { DEFAULT_BACKLOG, MAX_CHUNK_BYTES } from './node-reactor.ts';
 import { Scratch } from './scratch.ts';
+import { SendBatch } from './send-batch.ts';
+import { SendRing } from './send-ring.ts';
 import { SockAddr } from './sockaddr.ts';
 import { Spinner } from './spinner.ts';
 import { KEEPALIVE_DELAY_MS, StreamLink, type StreamShared } from './stream-link.ts';
@@ -44,7 +46,8 @@ import { Turn } from './turn.ts';
 
 const MAX_EVENTS = 512;
 const ARENA_BYTES = 4 * 1024 * 1024;
-const STAGE_BYTES = 64 * 1024;
+/** Outputs that one turn hands over together; more go in several portions. */
+const RING_ENTRIES = 256;
 const READ_BYTES = 128 * 1024;
 /** Turns in a row before libuv gets a round. It bounds how late timers, IPC and promises are. */
 const MAX_STAY_MS = 1;
@@ -76,6 +79,7 @@ export class EpollReactor implements Reactor {
   readonly #address: SockAddr;
   readonly #watched: (Watched | undefined)[] = [];
   readonly #arena: Arena;
+  readonly #output: SendBatch;
   readonly #spinner: Spinner;
   readonly #stopWaking: () => void;
   readonly #listeners = new Set<Listener>();
@@ -85,11 +89,26 @@ export class EpollReactor implements Reactor {
   #working = false;
   #closed = false;
 
-  /** @throws Error when epoll or the nesting does not work here. */
-  constructor(sys: Syscalls, report: (error: AppError) => void, spinUs: number) {
+  /**
+   * @param output `together`: the outputs of a turn with one system call (io_uring), which must work; `each`: one by
+   *   one; `auto`: together where it works
+   * @throws Error when epoll or the nesting does not work here, or io_uring is asked for and does not.
+   */
+  constructor(
+    sys: Syscalls,
+    report: (error: AppError) => void,
+    spinUs: number,
+    output: 'auto' | 'together' | 'each',
+  ) {
     this.#sys = sys;
     this.#report = report;
-    this.#turn = new Turn(() => this.#wake());
+    const ring = output === 'each' ? 'not wanted' : SendRing.open(sys, RING_ENTRIES);
+    if (output === 'together' && typeof ring === 'string') throw new Error(`io_uring: ${ring}`);
+    this.#output = new SendBatch(sys, typeof ring === 'string' ? null : ring, () => report(ringFailed()));
+    this.#turn = new Turn(
+      () => this.#wake(),
+      () => this.#output.flush(),
+    );
     this.#arena = new Arena(sys, ARENA_BYTES);
     const events = Buffer.allocUnsafeSlow(MAX_EVENTS * EPOLL_EVENT_WORDS * 4);
     this.#events = new Int32Array(events.buffer, events.byteOffset, MAX_EVENTS * EPOLL_EVENT_WORDS);
@@ -112,7 +131,7 @@ export class EpollReactor implements Reactor {
       maxChunkBytes: MAX_CHUNK_BYTES,
       readBytes: READ_BYTES,
       arena: this.#arena,
-      stage: new Arena(sys, STAGE_BYTES),
+      output: this.#output,
       addReady: (link) => {
         this.#ready.push(link);
         this.#wake();
@@ -191,6 +210,7 @@ export class EpollReactor implements Reactor {
     this.#closed = true;
     this.#stopWaking();
     clearImmediate(this.#immediate);
+    this.#output.close();
     this.#sys.close(this.#epoll);
   }
 
@@ -394,6 +414,14 @@ export class EpollReactor implements Reactor {
       this.#unwatch(fd);
     }
   }
+}
+
+function ringFailed(): AppError {
+  return new AppError(
+    'unavailable',
+    'TRANSPORT_RING_FAILED',
+    'io_uring stopped taking requests; output goes on without it, somewhat slower',
+  );
 }
 
 function setOption(sys: Syscalls, fd: number, level: number, name: number, value: number): void {

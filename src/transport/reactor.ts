@@ -7,12 +7,16 @@ import { loadSyscalls } from './syscalls.ts';
 
 const DEFAULT_SPIN_US = 50;
 
+export const REACTOR_DRIVERS = ['auto', 'uring', 'epoll', 'node'] as const;
+export type ReactorDriver = (typeof REACTOR_DRIVERS)[number];
+
 export interface ReactorOptions {
   /**
-   * `epoll`: raw sockets, Linux on x86-64 or arm64, main thread only. `node`: Node's own sockets, everywhere. `auto`
-   * (default): epoll where it works.
+   * `epoll`: raw sockets, Linux on x86-64 or arm64, main thread only. `uring`: the same, with the outputs of a turn in one
+   * system call, where the kernel allows io_uring. `node`: Node's own sockets, everywhere. `auto` (default): the first that
+   * works of uring, epoll, node.
    */
-  readonly driver?: 'auto' | 'epoll' | 'node';
+  readonly driver?: ReactorDriver;
   /**
    * epoll: how long to look for more after the last activity before going to sleep, in microseconds; it adapts below
    * that by itself. 0: never. Default 50.
@@ -22,28 +26,34 @@ export interface ReactorOptions {
   readonly report?: (error: AppError) => void;
 }
 
-/** A reactor of which each process needs one. @throws AppError `unavailable` when `epoll` is asked for and cannot be had. */
+/** A reactor of which each process needs one. @throws AppError `unavailable` when one is asked for and cannot be had. */
 export function createReactor(options: ReactorOptions = {}): Reactor {
   const report = options.report ?? (() => undefined);
   const driver = options.driver ?? 'auto';
   if (driver === 'node') return new NodeReactor(report);
-  const reactor = tryEpoll(report, options.spinUs ?? DEFAULT_SPIN_US);
+  const reactor = tryEpoll(report, options.spinUs ?? DEFAULT_SPIN_US, driver);
   if (typeof reactor !== 'string') return reactor;
   const error = new AppError(
     'unavailable',
     'TRANSPORT_EPOLL_UNAVAILABLE',
-    `the epoll driver cannot be used: ${reactor}; the portable one is somewhat slower`,
+    `the ${driver === 'auto' ? 'epoll' : driver} driver cannot be used: ${reactor}; the portable one is somewhat slower`,
   );
-  if (driver === 'epoll') throw error;
+  if (driver !== 'auto') throw error;
   report(error);
   return new NodeReactor(report);
 }
 
-function tryEpoll(report: (error: AppError) => void, spinUs: number): EpollReactor | string {
+const OUTPUT = { auto: 'auto', uring: 'together', epoll: 'each' } as const;
+
+function tryEpoll(
+  report: (error: AppError) => void,
+  spinUs: number,
+  driver: keyof typeof OUTPUT,
+): EpollReactor | string {
   const sys = loadSyscalls();
   if (typeof sys === 'string') return sys;
   try {
-    return new EpollReactor(sys, report, spinUs);
+    return new EpollReactor(sys, report, spinUs, OUTPUT[driver]);
   } catch (error) {
     return messageOf(error);
   }

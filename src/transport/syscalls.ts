@@ -9,6 +9,7 @@
 import { createRequire } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
 import { messageOf } from '../base/errors.ts';
+import { openRing, type RingCalls, type RingMemory, SYS_IO_URING_ENTER } from './ring-memory.ts';
 
 type Koffi = typeof import('koffi');
 
@@ -34,6 +35,10 @@ export interface Syscalls {
   readonly epollCtl: (epoll: number, operation: number, fd: number, event: number) => Result;
   readonly epollWait: (epoll: number, events: number, max: number, timeoutMs: number) => Result;
   readonly schedYield: () => Result;
+  /** A new io_uring with its memory mapped; a string says why there is none. */
+  readonly openRing: (entries: number) => RingMemory | string;
+  /** `io_uring_enter`: how many requests were taken. */
+  readonly enterRing: (ring: number, submit: number, wait: number, flags: number) => Result;
   readonly errno: () => number;
   /**
    * Asks the scheduler for short time slices on the calling thread: it runs sooner when it has something to do, and
@@ -58,6 +63,7 @@ export const TCP = { noDelay: 1, keepIdle: 4 } as const;
 export const IPV6_V6ONLY = 26;
 export const EPOLL = { in: 1, out: 4, err: 8, hup: 0x10, rdhup: 0x2000, et: 0x80000000 } as const;
 export const EPOLL_CTL = { add: 1, del: 2, mod: 3 } as const;
+export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const SHUT_WR = 1;
 export const EPOLL_CLOEXEC = 0o2000000;
@@ -67,6 +73,8 @@ export const EPOLL_DATA_WORD = process.arch === 'x64' ? 1 : 2;
 
 export const ERRNO = {
   EINTR: 4,
+  EIO: 5,
+  EBADF: 9,
   EAGAIN: 11,
   ENOMEM: 12,
   ENFILE: 23,
@@ -85,6 +93,7 @@ const ERRNO_NAMES: Readonly<Record<number, string>> = {
   2: 'ENOENT',
   13: 'EACCES',
   22: 'EINVAL',
+  38: 'ENOSYS',
   98: 'EADDRINUSE',
   101: 'ENETUNREACH',
   110: 'ETIMEDOUT',
@@ -117,6 +126,15 @@ function bindSyscalls(koffi: Koffi): Syscalls {
   const library = koffi.load(null);
   const call = (definition: string): never => library.func(definition) as never;
   const addressOf = (bytes: Uint8Array): number => Number(koffi.address(bytes));
+  const close: (fd: number) => Result = call('int close(int)');
+  const enter: (
+    number: number,
+    fd: number,
+    submit: number,
+    wait: number,
+    flags: number,
+    mask: number,
+  ) => Result = call('int syscall(int, int, int, int, int, uintptr_t)');
   return {
     socket: call('int socket(int, int, int)'),
     bind: call('int bind(int, void *, uint32_t)'),
@@ -127,7 +145,7 @@ function bindSyscalls(koffi: Koffi): Syscalls {
     setsockopt: call('int setsockopt(int, int, int, void *, uint32_t)'),
     getsockopt: call('int getsockopt(int, int, int, uintptr_t, uintptr_t)'),
     shutdown: call('int shutdown(int, int)'),
-    close: call('int close(int)'),
+    close,
     // Counts stay far below 2^31, so that `int` spares a conversion.
     receive: call('int recv(int, uintptr_t, size_t, int)'),
     transmit: call('int send(int, uintptr_t, size_t, int)'),
@@ -135,6 +153,8 @@ function bindSyscalls(koffi: Koffi): Syscalls {
     epollCtl: call('int epoll_ctl(int, int, int, uintptr_t)'),
     epollWait: call('int epoll_wait(int, uintptr_t, int, int)'),
     schedYield: call('int sched_yield()'),
+    openRing: (entries) => openRing(ringCalls(koffi, call, addressOf, close), entries),
+    enterRing: (ring, submit, wait, flags) => enter(SYS_IO_URING_ENTER, ring, submit, wait, flags, 0),
     errno: () => koffi.errno(),
     setSlice: (microseconds) => setSlice(call, addressOf, microseconds),
     addressOf,
@@ -167,6 +187,34 @@ function setSlice(
   if (attr.readUInt32LE(4) !== SCHED_OTHER) return false; // somebody has chosen another policy
   attr.writeBigUInt64LE(BigInt(microseconds) * 1000n, SCHED_RUNTIME_AT);
   return syscall(SYS_SCHED_SETATTR, 0, address, 0, 0) === 0;
+}
+
+const MAP_FAILED = -1;
+
+function ringCalls(
+  koffi: Koffi,
+  call: (definition: string) => never,
+  addressOf: (bytes: Uint8Array) => number,
+  close: (fd: number) => Result,
+): RingCalls {
+  const mmap: (
+    address: number,
+    length: number,
+    protection: number,
+    flags: number,
+    fd: number,
+    offset: number,
+  ) => number = call('intptr_t mmap(uintptr_t, size_t, int, int, int, int64_t)');
+  return {
+    syscall: call('int syscall(int, int, uintptr_t, int)'),
+    map(fd, offset, length, protection, flags) {
+      const address = mmap(0, length, protection, flags, fd, offset);
+      return address === MAP_FAILED ? null : koffi.view(BigInt(address), length);
+    },
+    addressOf,
+    close,
+    problem: () => errnoName(koffi.errno()),
+  };
 }
 
 function bindLoop(koffi: Koffi, library: ReturnType<Koffi['load']>): (fd: number) => () => void {

@@ -13,7 +13,10 @@ const EARLY_END_BYTES = 256 * 1024;
 export class Turn {
   /** Set by the relay, see `Reactor.onTurnEnd`. */
   onTurnEnd: () => boolean = () => true;
+  /** Several links have output, and their writes may go out together. True only while they are asked to write. */
+  isBatch = false;
   readonly #wake: () => void;
+  readonly #written: () => void;
   /** The first `#dirtyCount` are links with output; the rest is kept memory. */
   readonly #dirty: (BaseLink | null)[] = [];
   #dirtyCount = 0;
@@ -23,9 +26,13 @@ export class Turn {
   #retry = false;
   #readBytes = 0;
 
-  /** @param wake makes sure that `end` is called soon; cheap to call again. */
-  constructor(wake: () => void) {
+  /**
+   * @param wake makes sure that `end` is called soon; cheap to call again
+   * @param written called when all links with output were asked to write
+   */
+  constructor(wake: () => void, written: () => void = () => undefined) {
     this.#wake = wake;
+    this.#written = written;
   }
 
   addDirty(link: BaseLink): void {
@@ -73,8 +80,9 @@ export class Turn {
     // What onTurnEnd itself sends belongs to this turn: `#dirty` may grow while it runs. A touch asks for another turn.
     const granted = this.onTurnEnd();
     const dirty = this.#dirty;
-    if (granted && retry) this.#releaseHeld();
     const count = this.#dirtyCount;
+    this.isBatch = count > 1 || (granted && retry);
+    if (granted && retry) this.#releaseHeld();
     this.#dirtyCount = 0;
     for (let i = 0; i < count; i++) {
       const link = dirty[i] as BaseLink;
@@ -82,6 +90,8 @@ export class Turn {
       if (granted && !link.isHolding) link.writeQueued();
       else if (link.holdQueued()) this.#held.push(link);
     }
+    this.isBatch = false;
+    this.#written();
   }
 
   #releaseHeld(): void {

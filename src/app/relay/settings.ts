@@ -1,3 +1,4 @@
+import type { ReactorDriver } from '../../transport/reactor.ts';
 import type { MysqlAuthMethod } from '../config.ts';
 
 /** What the node's process tells the relay's at its start; plain JSON. */
@@ -10,7 +11,7 @@ export interface RelaySettings {
   /** Free bytes below which nothing is recorded. */
   readonly journalReserveBytes: number;
   readonly cosigner: { readonly url: string; readonly key: string } | null;
-  readonly driver: 'auto' | 'epoll' | 'node';
+  readonly driver: ReactorDriver;
   readonly listenPostgres: { readonly host: string; readonly port: number } | null;
   readonly listenMysql: { readonly host: string; readonly port: number } | null;
   readonly mysql: {

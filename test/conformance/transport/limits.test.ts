@@ -27,6 +27,18 @@ describe.each(DRIVERS)('%s', (driver) => {
     return { port, pid: child.pid ?? 0, said: () => said.bytes().toString() };
   }
 
+  /** Whether a new connection gets back what it sends; `false` when it is turned away. */
+  async function echoes(port: number): Promise<boolean> {
+    const socket = connect({ port, host: '127.0.0.1' });
+    cleanups.push(() => socket.destroy());
+    let refused = false;
+    socket.on('error', () => (refused = true)).on('close', () => (refused = true));
+    const received = collect(socket);
+    socket.write('still there?');
+    await until(() => refused || received.bytes().length === 12, 'the echo after the shortage');
+    return !refused;
+  }
+
   test.skipIf(process.platform !== 'linux')('out of descriptors: it says so, and recovers', async () => {
     const child = await startChild(60);
     const sockets = Array.from({ length: 80 }, () => {
@@ -35,7 +47,7 @@ describe.each(DRIVERS)('%s', (driver) => {
       socket.resume();
       return socket;
     });
-    if (driver === 'epoll') {
+    if (driver !== 'node') {
       await until(() => child.said().includes('TRANSPORT_ACCEPT_FAILED'), 'the report');
       expect(child.said()).toContain('ulimit -n');
     } else {
@@ -43,11 +55,9 @@ describe.each(DRIVERS)('%s', (driver) => {
       await until(() => sockets.some((socket) => socket.closed), 'a connection to be turned away');
     }
     for (const socket of sockets) socket.destroy();
-    const last = connect({ port: child.port, host: '127.0.0.1' });
-    cleanups.push(() => last.destroy());
-    const received = collect(last);
-    last.write('still there?');
-    await until(() => received.bytes().length === 12, 'the echo after the shortage');
+    // The first ones may still be turned away: the child has not yet seen all the others go.
+    let echoed = false;
+    while (!echoed) echoed = await echoes(child.port);
   });
 
   test.skipIf(process.platform !== 'linux')('a server that never answers: the dial times out', async () => {

@@ -5,11 +5,28 @@ import { once } from 'node:events';
 import { duplexPair } from 'node:stream';
 import type { Link, LinkHandler, Listener, Reactor } from '../../../src/transport/link.ts';
 import { createReactor } from '../../../src/transport/reactor.ts';
+import { SendRing } from '../../../src/transport/send-ring.ts';
+import { loadSyscalls } from '../../../src/transport/syscalls.ts';
 import { type AppError, isAppError } from '../../../src/base/errors.ts';
 
-/** Epoll exists on Linux only; there it must work, a fallback would hide a failure. */
-export const DRIVERS = process.platform === 'linux' ? (['epoll', 'node'] as const) : (['node'] as const);
-export type Driver = (typeof DRIVERS)[number];
+export type Driver = 'uring' | 'epoll' | 'node';
+
+/**
+ * Epoll exists on Linux only and must work there; a fallback would hide a failure. io_uring may be forbidden (seccomp,
+ * `kernel.io_uring_disabled`), which is said.
+ */
+export const DRIVERS: readonly Driver[] =
+  process.platform === 'linux'
+    ? [...(ringIsAllowed() ? (['uring'] as const) : []), 'epoll', 'node']
+    : ['node'];
+
+function ringIsAllowed(): boolean {
+  const sys = loadSyscalls();
+  const ring = typeof sys === 'string' ? sys : SendRing.open(sys, 1);
+  if (typeof ring !== 'string') ring.close();
+  else console.warn(`io_uring cannot be used here (${ring}): its tests are not run`);
+  return typeof ring !== 'string';
+}
 
 export class Bench {
   readonly reactor: Reactor;
