@@ -67,6 +67,8 @@ export class Backend {
         at = end;
         break;
       }
+      // A replication command's outcome is recorded with ReadyForQuery: its tag must not be told in a turn before that.
+      if (s.replication && cursor.type === T.CommandComplete && end - cursor.end < READY_BYTES) break;
       this.#message(cursor.type, bytes, at, cursor.end);
       at = cursor.end;
     }
@@ -493,3 +495,4 @@ export class Backend {
 }
 
 const EMPTY = Buffer.alloc(0);
+const READY_BYTES = 6;
