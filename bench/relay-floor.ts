@@ -77,7 +77,8 @@ async function startWays(server: PostgresServer): Promise<Way[]> {
   const pgbouncer = await startPgbouncer(server);
   const spins = values.spin.split(',');
   const relays = [
-    ...spins.map((spin) => startRelay(`epoll, spin ${spin}`, 'epoll', spin, server, direct)),
+    ...spins.map((spin) => startRelay(`uring, spin ${spin}`, 'uring', spin, server, direct)),
+    startRelay('epoll', 'epoll', '50', server, direct),
     startRelay('node', 'node', '0', server, direct),
   ];
   return [

@@ -134,7 +134,8 @@ function bindSyscalls(koffi: Koffi): Syscalls {
     wait: number,
     flags: number,
     mask: number,
-  ) => Result = call('int syscall(int, int, int, int, int, uintptr_t)');
+    maskBytes: number,
+  ) => Result = call('int syscall(int, int, int, int, int, uintptr_t, size_t)');
   return {
     socket: call('int socket(int, int, int)'),
     bind: call('int bind(int, void *, uint32_t)'),
@@ -154,7 +155,7 @@ function bindSyscalls(koffi: Koffi): Syscalls {
     epollWait: call('int epoll_wait(int, uintptr_t, int, int)'),
     schedYield: call('int sched_yield()'),
     openRing: (entries) => openRing(ringCalls(koffi, call, addressOf, close), entries),
-    enterRing: (ring, submit, wait, flags) => enter(SYS_IO_URING_ENTER, ring, submit, wait, flags, 0),
+    enterRing: (ring, submit, wait, flags) => enter(SYS_IO_URING_ENTER, ring, submit, wait, flags, 0, 0),
     errno: () => koffi.errno(),
     setSlice: (microseconds) => setSlice(call, addressOf, microseconds),
     addressOf,
