@@ -5,7 +5,11 @@ import type { Reactor } from './link.ts';
 import { NodeReactor } from './node-reactor.ts';
 import { loadSyscalls } from './syscalls.ts';
 
-const DEFAULT_SPIN_US = 50;
+/**
+ * In a virtual machine, waking a core that sleeps takes 20–50 µs, so that an answer comes up to 100 µs after the question:
+ * a shorter wait is often just too short. Linux guests poll before they halt for the same 200 µs (haltpoll).
+ */
+const DEFAULT_SPIN_US = 200;
 
 export const REACTOR_DRIVERS = ['auto', 'uring', 'epoll', 'node'] as const;
 export type ReactorDriver = (typeof REACTOR_DRIVERS)[number];
@@ -19,7 +23,7 @@ export interface ReactorOptions {
   readonly driver?: ReactorDriver;
   /**
    * epoll: how long to look for more after the last activity before going to sleep, in microseconds; it adapts below
-   * that by itself. 0: never. Default 50.
+   * that by itself. 0: never. Default 200.
    */
   readonly spinUs?: number;
   /** Told of what goes wrong and has no caller: connections that could not be accepted, why epoll was not used. */
