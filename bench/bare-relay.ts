@@ -38,7 +38,7 @@ class Forwarder implements LinkHandler {
 
 const [driver, port, upstreamHost, upstreamPort] = process.argv.slice(2);
 const reactor = createReactor({
-  spinUs: Number(process.env['SPIN_US'] ?? 50),
+  ...(process.env['SPIN_US'] === undefined ? {} : { spinUs: Number(process.env['SPIN_US']) }),
   driver: driver as ReactorDriver,
   report: (error) => console.error(error.message),
 });

@@ -2,7 +2,7 @@
  * `node bench/relay-floor.ts`: what a relay costs that does nothing but forward, on each of our reactors, beside
  * pgbouncer and HAProxy: the floor under everything that the proxy adds. pgbench -S, alternating, medians, ratios.
  *
- *   node bench/relay-floor.ts [--rounds N] [--seconds N] [--clients 8,1] [--protocols prepared,simple] [--spin 0,50]
+ *   node bench/relay-floor.ts [--rounds N] [--seconds N] [--clients 8,1] [--protocols prepared,simple] [--spin 0,200]
  *
  * The tables are small (scale 1): pgbouncer keeps its server processes from run to run, and with large tables their
  * warm page tables would be measured instead of pgbouncer.
@@ -29,7 +29,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '3' },
     clients: { type: 'string', default: '8,1' },
     protocols: { type: 'string', default: 'prepared,simple' },
-    spin: { type: 'string', default: '0,50' },
+    spin: { type: 'string', default: '0,200' },
   },
 });
 
@@ -78,7 +78,7 @@ async function startWays(server: PostgresServer): Promise<Way[]> {
   const spins = values.spin.split(',');
   const relays = [
     ...spins.map((spin) => startRelay(`uring, spin ${spin}`, 'uring', spin, server, direct)),
-    startRelay('epoll', 'epoll', '50', server, direct),
+    startRelay('epoll', 'epoll', '200', server, direct),
     startRelay('node', 'node', '0', server, direct),
   ];
   return [

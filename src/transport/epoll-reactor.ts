@@ -104,6 +104,7 @@ export class EpollReactor implements Reactor {
     this.#report = report;
     const ring = output === 'each' ? 'not wanted' : SendRing.open(sys, RING_ENTRIES);
     if (output === 'together' && typeof ring === 'string') throw new Error(`io_uring: ${ring}`);
+    if (output === 'auto' && typeof ring === 'string') report(ringUnavailable(ring));
     this.#output = new SendBatch(sys, typeof ring === 'string' ? null : ring, () => report(ringFailed()));
     this.#turn = new Turn(
       () => this.#wake(),
@@ -414,6 +415,14 @@ export class EpollReactor implements Reactor {
       this.#unwatch(fd);
     }
   }
+}
+
+function ringUnavailable(why: string): AppError {
+  return new AppError(
+    'unavailable',
+    'TRANSPORT_RING_UNAVAILABLE',
+    `io_uring cannot be used (${why}); output goes on without it, somewhat slower`,
+  );
 }
 
 function ringFailed(): AppError {

@@ -26,7 +26,7 @@ export interface ReactorOptions {
    * that by itself. 0: never. Default 200.
    */
   readonly spinUs?: number;
-  /** Told of what goes wrong and has no caller: connections that could not be accepted, why epoll was not used. */
+  /** Told of what goes wrong and has no caller: connections that could not be accepted, why epoll or io_uring was not used. */
   readonly report?: (error: AppError) => void;
 }
 
@@ -40,7 +40,9 @@ export function createReactor(options: ReactorOptions = {}): Reactor {
   const error = new AppError(
     'unavailable',
     'TRANSPORT_EPOLL_UNAVAILABLE',
-    `the ${driver === 'auto' ? 'epoll' : driver} driver cannot be used: ${reactor}; the portable one is somewhat slower`,
+    driver === 'auto'
+      ? `the epoll driver cannot be used: ${reactor}; the portable one is somewhat slower`
+      : `the ${driver} driver cannot be used: ${reactor}; "auto" takes the first that works`,
   );
   if (driver !== 'auto') throw error;
   report(error);

@@ -81,8 +81,9 @@ export class SendBatch {
       const end = this.#end[slot];
       if (written !== end - start) sender.sentShort(this.#bytes[slot], start, end, written);
     }
-    if (!whole) this.close();
-    if (!whole) this.#ringFailed();
+    if (whole) return;
+    this.close();
+    this.#ringFailed();
   }
 
   close(): void {

@@ -15,6 +15,7 @@ import { decodeErrorFields, type ErrorFields } from '../../../wire/postgres/back
 import { MessageCursor, nextMessage } from '../../../wire/postgres/framing.ts';
 import { Backend as T, HEADER_BYTES, upstreamRunning } from '../../../wire/postgres/messages.ts';
 import { commandRows, decodeParameterDescription } from '../../../wire/postgres/rows.ts';
+import { tellsEnd } from './answer-end.ts';
 import { applyToNames, revertNames } from './names.ts';
 import { withoutSecrets } from './records.ts';
 import { errorResponse } from './refusal.ts';
@@ -67,8 +68,7 @@ export class Backend {
         at = end;
         break;
       }
-      // A replication command's outcome is recorded with ReadyForQuery: its tag must not be told in a turn before that.
-      if (s.replication && cursor.type === T.CommandComplete && end - cursor.end < READY_BYTES) break;
+      if (s.replication && cursor.type === T.CommandComplete && !tellsEnd(bytes, cursor.end, end)) break;
       this.#message(cursor.type, bytes, at, cursor.end);
       at = cursor.end;
     }
@@ -495,4 +495,3 @@ export class Backend {
 }
 
 const EMPTY = Buffer.alloc(0);
-const READY_BYTES = 6;
